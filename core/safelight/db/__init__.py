@@ -1,0 +1,1 @@
+"""Postgres: connections, migrations, and the loader of SQL files. Who asks what stands in the rooms above."""

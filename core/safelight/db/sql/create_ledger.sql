@@ -1,0 +1,6 @@
+-- The ledger of what was applied. Runs before every migration, so the first one finds it too.
+create table if not exists schema_migration (
+  number integer primary key,
+  name text not null,
+  applied_at timestamptz not null default now()
+)

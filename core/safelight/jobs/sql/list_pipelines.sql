@@ -1,0 +1,2 @@
+-- pipelines: everything that is offered, by name. Index: pipeline_pkey.
+select name, declaration from pipeline order by name
