@@ -1,0 +1,173 @@
+"""The composition root of a processor: what exists, and the list of loops that run."""
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+import msgspec
+import structlog
+
+from safelight import __version__
+from safelight.config import Settings
+from safelight.db import migrate
+from safelight.db.pool import open_pool
+from safelight.errors import Failure
+from safelight.jobs.queue import JobQueue
+from safelight.progress import keys
+from safelight.progress.announcer import Announcer
+from safelight.progress.stream import Stream, connect
+from safelight.progress.tail import Tail
+from safelight.storage.store import open_store
+from safelight.telemetry import metrics
+from safelight.telemetry.health import Health, serve
+from safelight.telemetry.loops import supervise
+from safelight.wire.key import JobKey
+from safelight.wire.resources import PipelineInfo, StageInfo
+from safelight_processor.child.protocol import Declaration
+from safelight_processor.children import Children
+from safelight_processor.claims import Claims
+from safelight_processor.drain import Drain
+from safelight_processor.leases import Leases
+from safelight_processor.maintenance import gauges, pruner, rescuer
+from safelight_processor.reporter import Reporter
+from safelight_processor.runs import Runs
+from safelight_processor.scratch import Scratch
+
+_log = structlog.get_logger()
+
+
+async def run(settings: Settings) -> None:
+    """Claims and runs jobs until it is told to stop."""
+    slots = settings.slots or os.cpu_count() or 1
+    worker = uuid4()  # fresh at every start: a pod that comes back under its old name is somebody else
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(settings))
+        redis, subscriber = connect(settings.redis_url), connect(settings.redis_url, timeout=5.0)
+        stack.push_async_callback(redis.aclose)
+        stack.push_async_callback(subscriber.aclose)
+        queue, stream = JobQueue(pool), Stream(redis)
+        store = open_store(settings.storage_url, pool)
+        stack.push_async_callback(store.close)
+        scratch = Scratch(settings.scratch)
+        stack.callback(scratch.close)
+        children = Children(slots, recycle_after=settings.recycle_after, scratch=scratch.root)
+        await children.start()
+        stack.push_async_callback(children.close)
+
+        leases = Leases(queue, settings)
+        reporter, announcer = Reporter(stream, leases.heartbeat), Announcer(stream)
+        runs = Runs(queue, store, children, leases, reporter, announcer, scratch, settings)
+        claims = Claims(queue, leases, settings, runs.execute, slots=slots, worker=worker)
+        drain = Drain(claims, leases, settings.drain_seconds)
+        drain.listen()
+
+        offered = _wanted(settings, children.declarations())
+        runs.offers = {info.name: info for info, _ in offered}
+        runs.memory = {info.name: memory for info, memory in offered}
+        claims.pipelines = list(runs.offers)
+        metrics.slots.set(slots)
+        metrics.build_info.labels(version=__version__, pillow=children.pillow).set(1)
+        _log.info(
+            "processor.started",
+            slots=slots,
+            worker=str(worker),
+            pillow=children.pillow,
+            pipelines=list(runs.offers),
+        )
+
+        def receive(channel: str, data: bytes) -> None:
+            if channel == keys.CANCEL:
+                leases.cancel(JobKey.parse(data.decode()))
+            else:
+                claims.wake.set()
+
+        async def woken() -> None:
+            claims.wake.set()
+
+        tail = Tail(subscriber, [keys.WAKE, keys.CANCEL], receive, woken)
+        checks = Health()
+
+        async def ready() -> None:
+            if children.broken.is_set():
+                raise Failure("unavailable", "children cannot be started")
+
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(task)
+                for task in (
+                    serve(settings.host, settings.health_port, checks),
+                    tail.run(),
+                    children.watch(),
+                    announcer.run(),
+                    reporter.run(),
+                    supervise("heartbeat", leases.heartbeat, settings.heartbeat_seconds, checks),
+                    supervise(
+                        "rescue",
+                        rescuer.Rescuer(queue, announcer, settings).run_once,
+                        rescuer.INTERVAL,
+                        checks,
+                    ),
+                    supervise(
+                        "prune",
+                        pruner.Pruner(queue, store, settings).run_once,
+                        pruner.INTERVAL,
+                        checks,
+                    ),
+                    supervise("gauges", gauges.Gauges(queue, children).run_once, gauges.INTERVAL, checks),
+                    supervise("ready", ready, 2.0, checks),
+                    supervise("database", lambda: migrate.check(pool), 2.0, checks),
+                    supervise("redis", stream.ping, 2.0, checks),
+                )
+            ]
+            group.create_task(_begin(queue, claims, [info for info, _ in offered], group))
+            await drain.run()
+            for task in background:
+                task.cancel()
+        await announcer.flush()
+
+
+def _wanted(settings: Settings, declared: list[Declaration]) -> list[tuple[PipelineInfo, int]]:
+    """What this processor offers: everything it has, or what SAFELIGHT_PIPELINES names.
+
+    Raises:
+        Failure: `setting_invalid` when a name is unknown.
+    """
+    wanted = {name.strip() for name in settings.pipelines.split(",") if name.strip()}
+    names = {declaration.name for declaration in declared}
+    if unknown := wanted - names:
+        raise Failure(
+            "setting_invalid",
+            f"SAFELIGHT_PIPELINES: no {', '.join(sorted(unknown))} among {', '.join(sorted(names))}.",
+        )
+    return [(_info(item), item.memory) for item in declared if not wanted or item.name in wanted]
+
+
+def _info(declared: Declaration) -> PipelineInfo:
+    return PipelineInfo(
+        name=declared.name,
+        version=declared.version,
+        title=declared.title,
+        description=declared.description,
+        stages=[StageInfo(stage.name, stage.weight) for stage in declared.stages],
+        params=msgspec.json.decode(declared.schema),
+        deadline=declared.deadline,
+        max_inputs=declared.max_inputs,
+        max_pixels=declared.max_pixels,
+        max_attempts=declared.max_attempts,
+    )
+
+
+async def _begin(
+    queue: JobQueue, claims: Claims, offered: list[PipelineInfo], group: asyncio.TaskGroup
+) -> None:
+    """Says what is offered, as soon as Postgres is there to hear it, and claims from then on."""
+    registered = False
+    while not (registered or claims.stopped):
+        try:
+            await queue.register(offered)
+            registered = True
+        except Failure as failure:
+            _log.warning("register.waits", code=failure.code)
+            await asyncio.sleep(1.0)
+    await claims.run(group)

@@ -1,0 +1,132 @@
+"""The runs of this process and their leases: one heartbeat for all, which also carries their progress.
+
+`claims` puts runs in, `runs` takes them out. A lease that the database no longer knows is lost:
+its run is stopped, and whatever it still says will be refused.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+import structlog
+
+from safelight.config import Settings
+from safelight.jobs.job import Beat, Fence, Lease
+from safelight.jobs.queue import JobQueue
+from safelight.telemetry import metrics
+from safelight.wire.cursor import Cursor
+from safelight.wire.frames import ProgressFrame
+from safelight.wire.key import JobKey
+from safelight_processor.outcome import Why
+
+_log = structlog.get_logger()
+
+
+class Run:
+    """A job that this process runs: its lease, how far it is, and whether it was told to stop."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.progress = 0.0
+        self.n = 0
+        self.stage: str | None = None
+        self.status: str | None = None
+        self.interruption: Why | None = None
+        self._work: asyncio.Task[object] | None = None
+
+    def advance(self, progress: float, stage: str, status: str) -> None:
+        """The child is further; progress never falls within a run."""
+        self.progress = max(self.progress, progress)
+        self.n, self.stage, self.status = self.n + 1, stage, status
+
+    def working(self, task: "asyncio.Task[object]") -> None:
+        """The part of the run that may be interrupted; what follows it, may not."""
+        self._work = task
+        if self.interruption is not None:
+            task.cancel()
+
+    def interrupt(self, why: Why) -> None:
+        """Stops the work. The first reason counts, except that a lost lease beats all."""
+        if self.interruption is None or why == "lease_lost":
+            self.interruption = why
+        if self._work is not None:
+            self._work.cancel()
+
+    @property
+    def beat(self) -> Beat:
+        """Its line in the heartbeat."""
+        return Beat(
+            fence=self.lease.fence,
+            progress=self.progress,
+            progress_n=self.n,
+            stage=self.stage,
+            status=self.status,
+        )
+
+    @property
+    def frame(self) -> ProgressFrame:
+        """What its watchers are told."""
+        cursor = Cursor(self.lease.epoch, self.lease.seq, self.n)
+        return ProgressFrame(
+            job=str(self.lease.id),
+            cursor=str(cursor),
+            traceparent=self.lease.traceparent,
+            attempt=self.lease.attempt,
+            progress=round(self.progress, 1),
+            stage=self.stage or "",
+            status=self.status or "",
+        )
+
+
+class Leases:
+    """The live runs, by their fence."""
+
+    def __init__(self, queue: JobQueue, settings: Settings) -> None:
+        self._queue = queue
+        self._seconds = settings.lease_seconds
+        self._runs: dict[Fence, Run] = {}
+        self.freed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(list(self._runs.values()))
+
+    def add(self, run: Run) -> None:
+        """A run begins."""
+        self._runs[run.lease.fence] = run
+        metrics.slots_busy.set(len(self._runs))
+
+    def remove(self, run: Run) -> None:
+        """A run is over, and the queue knows."""
+        self._runs.pop(run.lease.fence, None)
+        metrics.slots_busy.set(len(self._runs))
+        self.freed.set()
+
+    def cancel(self, key: JobKey) -> None:
+        """A person asked for the job to stop."""
+        for run in self:
+            if run.lease.key == key:
+                run.interrupt("cancel")
+
+    def interrupt_all(self, why: Why) -> None:
+        """Every run is to stop."""
+        for run in self:
+            run.interrupt(why)
+
+    async def heartbeat(self) -> None:
+        """Renews every lease, once."""
+        runs = list(self)
+        if not runs:
+            return
+        held = await self._queue.heartbeat([run.beat for run in runs], self._seconds)
+        for run in runs:
+            fence = run.lease.fence
+            if fence not in held:
+                # It may have ended while the heartbeat was on its way.
+                if fence in self._runs:
+                    metrics.leases_lost_total.labels(verb="heartbeat").inc()
+                    _log.warning("lease.lost", job=str(fence.id), lease_epoch=fence.lease_epoch)
+                    run.interrupt("lease_lost")
+            elif held[fence]:
+                run.interrupt("cancel")

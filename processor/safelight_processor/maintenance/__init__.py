@@ -1,0 +1,6 @@
+"""What keeps the queue healthy, one service a file, `run_once` each; every processor runs them.
+
+rescuer   runs whose lease has expired go back to the queue
+pruner    jobs that ended long ago are forgotten, and their bytes
+gauges    what waits and what runs, for the dashboards
+"""
