@@ -1,0 +1,175 @@
+"""The composition root: what exists in an API process, who holds it, and how long it lives.
+
+`create` is called by Granian in each worker process. The loops of a process are listed in one
+TaskGroup; one that ends unexpectedly ends the process, and the supervisor starts a new one.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import cast
+
+import structlog
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from safelight import __version__
+from safelight.config import Settings
+from safelight.db import migrate
+from safelight.db.pool import open_pool
+from safelight.jobs.queue import JobQueue
+from safelight.keys.keys import ApiKeys
+from safelight.progress import keys
+from safelight.progress.announcer import Announcer
+from safelight.progress.stream import Stream, connect
+from safelight.progress.tail import Tail
+from safelight.storage.store import open_store
+from safelight.telemetry import logs
+from safelight.telemetry.health import Health
+from safelight.telemetry.loops import supervise
+from safelight_api import problems
+from safelight_api.auth import Auth
+from safelight_api.live.hub import Hub
+from safelight_api.observe import Observe
+from safelight_api.offers import Offers
+from safelight_api.present import Presenter
+from safelight_api.routes import health, jobs, live, outputs, page, pipelines, submit
+from safelight_api.services import Services
+
+_log = structlog.get_logger()
+
+ROUTES = [
+    submit.submit,
+    submit.submit_as,
+    jobs.read,
+    jobs.index,
+    jobs.cancel,
+    jobs.retry,
+    jobs.events,
+    outputs.output,
+    outputs.input_,
+    pipelines.pipelines,
+    pipelines.problems,
+    live.live,
+    health.livez,
+    health.readyz,
+    health.metrics_,
+    *page.ROUTES,
+]
+
+
+def create() -> Litestar:
+    """The application of one worker process, configured by the environment."""
+    settings = Settings.load()
+    logs.configure(settings.log_level, settings.log_format, "api")
+    return build(settings)
+
+
+def build(settings: Settings) -> Litestar:
+    """The application for given settings."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with run(settings) as (services, checks):
+            app.state.services = services
+            app.state.health = checks
+            yield
+
+    return Litestar(
+        ROUTES,
+        lifespan=[lifespan],
+        dependencies={
+            "services": Provide(_services, sync_to_thread=False),
+            "health": Provide(_health, sync_to_thread=False),
+        },
+        exception_handlers={Exception: problems.answer},
+        middleware=[Observe()],
+        openapi_config=OpenAPIConfig(
+            title="Safelight",
+            version=__version__,
+            path="/api",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        ),
+        on_app_init=[_quiet],
+    )
+
+
+def _services(state: State) -> Services:
+    return cast("Services", state.services)
+
+
+def _health(state: State) -> Health:
+    return cast("Health", state.health)
+
+
+def _quiet(config: AppConfig) -> AppConfig:
+    """Our own handler says what went wrong, in our own log."""
+    config.logging_config = None
+    return config
+
+
+@asynccontextmanager
+async def run(settings: Settings) -> AsyncIterator[tuple[Services, Health]]:
+    """Everything that lives as long as the process, started and stopped in order."""
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(settings))
+        redis, subscriber = connect(settings.redis_url), connect(settings.redis_url, timeout=5.0)
+        stack.push_async_callback(redis.aclose)
+        stack.push_async_callback(subscriber.aclose)
+        queue, stream = JobQueue(pool), Stream(redis)
+        auth = Auth(settings, ApiKeys(pool))
+        hub = Hub(queue, lambda: tail.connected, settings.ping_seconds)
+        tail = Tail(subscriber, [keys.LIVE], hub.receive, hub.resync)
+        services = Services(
+            settings=settings,
+            pool=pool,
+            queue=queue,
+            stream=stream,
+            store=open_store(settings.storage_url, pool),
+            hub=hub,
+            auth=auth,
+            offers=Offers(queue),
+            presenter=Presenter(settings, auth),
+            announcer=Announcer(stream),
+            stopping=asyncio.Event(),
+        )
+        stack.push_async_callback(services.store.close)
+        checks = Health()
+        loops = asyncio.create_task(_loops(services, tail, checks))
+        loops.add_done_callback(_die)
+        stack.push_async_callback(_stop, loops)
+        try:
+            yield services, checks
+        finally:
+            services.stopping.set()
+
+
+async def _loops(services: Services, tail: Tail, checks: Health) -> None:
+    """The table of contents of a process: everything that runs beside the requests."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(tail.run())
+        group.create_task(services.announcer.run())
+        group.create_task(
+            supervise("reconcile", services.hub.reconcile, lambda: services.hub.interval, checks)
+        )
+        group.create_task(supervise("database", lambda: migrate.check(services.pool), 2.0, checks))
+        group.create_task(supervise("redis", services.stream.ping, 2.0, checks))
+
+
+def _die(loops: "asyncio.Task[None]") -> None:
+    """A loop that is dead makes the process deaf; a deaf process must not go on answering."""
+    if not loops.cancelled():
+        _log.critical("loop.died", exc_info=loops.exception())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def _stop(loops: "asyncio.Task[None]") -> None:
+    loops.remove_done_callback(_die)
+    loops.cancel()
+    await asyncio.gather(loops, return_exceptions=True)

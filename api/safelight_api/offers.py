@@ -1,0 +1,106 @@
+"""Which pipelines there are, and whether a request fits one.
+
+Processors register what they offer in Postgres; the API knows a pipeline only by that declaration,
+so it needs no image library, and a new pipeline needs no new API.
+"""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import jsonschema
+import msgspec
+
+from safelight.errors import Failure
+from safelight.jobs.queue import JobQueue
+from safelight.wire.resources import PipelineInfo
+from safelight_api.upload.receive import Received
+
+_FRESH = 2.0  # seconds for which the list is believed
+_MOST_ERRORS = 10
+_LONGEST_PARAMS = 64 * 1024
+
+
+class Offers:
+    """The pipelines, as of a moment ago."""
+
+    def __init__(self, queue: JobQueue) -> None:
+        self._queue = queue
+        self._known: dict[str, PipelineInfo] = {}
+        self._until = 0.0
+
+    async def all(self) -> Sequence[PipelineInfo]:
+        """Every pipeline, by name."""
+        if time.monotonic() >= self._until:
+            self._known = {info.name: info for info in await self._queue.pipelines()}
+            self._until = time.monotonic() + _FRESH
+        return list(self._known.values())
+
+    async def find(self, name: str | None) -> PipelineInfo:
+        """A pipeline by its name.
+
+        Raises:
+            Failure: `pipeline_unknown`, saying which there are.
+        """
+        await self.all()
+        if name in self._known:
+            return self._known[name]
+        names = ", ".join(sorted(self._known)) or "none yet: no processor has started"
+        raise Failure("pipeline_unknown", f"Name one of the pipelines: {names}.")
+
+
+def check_params(info: PipelineInfo, text: str | None) -> str:
+    """The params of a request as canonical JSON text: sorted, without spaces.
+
+    Raises:
+        Failure: `json_invalid`, or `params_invalid` with every place that does not fit.
+    """
+    if len(text or "") > _LONGEST_PARAMS:
+        raise Failure("params_invalid", f"Params have {_LONGEST_PARAMS} characters at most.")
+    try:
+        params = msgspec.json.decode(text or "{}")
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Failure("json_invalid", f"The params are not JSON: {error}") from None
+    wrong = [
+        ("/".join(map(str, error.absolute_path)), error.message)
+        for error in _validator(msgspec.json.encode(info.params)).iter_errors(params)
+    ]
+    if wrong:
+        raise Failure("params_invalid", f"The params do not fit {info.name}.", errors=wrong[:_MOST_ERRORS])
+    canonical = msgspec.json.encode(params, order="deterministic").decode()
+    if "\\u0000" in canonical:
+        raise Failure("params_invalid", "Params must not contain the character NUL.")
+    return canonical
+
+
+def check_images(info: PipelineInfo, images: Sequence[Received]) -> None:
+    """Whether the pipeline takes these images.
+
+    Raises:
+        Failure: `file_missing`, `too_many_files` or `image_too_many_pixels`.
+    """
+    if not images:
+        raise Failure("file_missing")
+    if len(images) > info.max_inputs:
+        raise Failure("too_many_files", f"{info.name} takes {info.max_inputs} image(s), not {len(images)}.")
+    for image in images:
+        if image.width * image.height > info.max_pixels:
+            most = f"{info.max_pixels / 1e6:.0f} megapixels"
+            raise Failure(
+                "image_too_many_pixels", f"{image.name} has more than the {most} {info.name} takes."
+            )
+
+
+def fingerprint(pipeline: str, params: str, images: Sequence[Received]) -> bytes:
+    """What tells a repeat of a request from another one: pipeline, params and bytes; not the file names."""
+    digest = hashlib.sha256(f"{pipeline}\n{params}\n".encode())
+    for image in images:
+        digest.update(image.sha256)
+    return digest.digest()
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: bytes) -> Any:
+    return jsonschema.Draft202012Validator(msgspec.json.decode(schema))

@@ -1,0 +1,117 @@
+"""The queue's job -> the job that a client sees: links, signed files, the latest progress."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from urllib.parse import quote
+
+import msgspec
+
+from safelight.config import Settings
+from safelight.jobs.job import Event, Job, StoredFile
+from safelight.wire import resources
+from safelight.wire.cursor import Cursor
+from safelight.wire.frames import ProgressFrame, StateFrame
+from safelight_api.auth import Auth
+
+_MOST_OUTPUTS = 6  # of a state frame, which must stay small; the job itself has all of them
+
+
+class Presenter:
+    """Knows where things are and who may follow a link."""
+
+    def __init__(self, settings: Settings, auth: Auth) -> None:
+        self._auth = auth
+        self._poll_after_ms = settings.poll_after_ms
+        self._retention = timedelta(days=settings.retention_days)
+
+    async def job(self, job: Job, token: str | None = None) -> resources.Job:
+        """A job, whole."""
+        here = f"/api/jobs/{job.key.id}"
+        live = job.state in ("queued", "running")
+        return resources.Job(
+            id=str(job.key.id),
+            pipeline=job.pipeline,
+            state=job.state,
+            reason=job.reason,
+            stage=job.stage,
+            status=job.status,
+            progress=round(job.progress, 1),
+            attempt=job.attempt,
+            max_attempts=job.max_attempts,
+            cursor=str(job.cursor),
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+            expires_at=job.finished_at + self._retention if job.finished_at else None,
+            inputs=await self._files(job, "inputs", job.inputs),
+            outputs=await self._files(job, "outputs", job.outputs),
+            result=job.result,
+            # While it runs again, what ended the attempt before is history: the timeline has it.
+            error=job.error if job.state != "running" else None,
+            links=resources.Links(
+                self=here,
+                live=f"{here}/live",
+                events=f"{here}/events",
+                cancel=f"{here}/cancel",
+                retry=f"{here}/retry",
+            ),
+            poll_after_ms=self._poll_after_ms if live else 0,
+            traceparent=job.traceparent,
+            token=token,
+        )
+
+    async def _files(self, job: Job, kind: str, files: Sequence[StoredFile]) -> list[resources.File]:
+        signature = await self._auth.signature(job.key, job.created_at.timestamp()) if files else None
+        query = f"?signature={signature}" if signature else ""
+        return [
+            resources.File(
+                name=file.name,
+                media_type=file.media_type,
+                bytes=file.bytes,
+                width=file.width,
+                height=file.height,
+                sha256=file.sha256,
+                href=f"/api/jobs/{job.key.id}/{kind}/{quote(file.name)}{query}",
+            )
+            for file in files
+        ]
+
+    async def event(self, job: Job, event: Event) -> StateFrame:
+        """A durable event of a job, as a live watcher is told it."""
+        last = event.cursor == job.cursor.durable and job.finished_at is not None
+        return StateFrame(
+            ts=event.at,
+            job=str(job.key.id),
+            cursor=str(event.cursor),
+            traceparent=job.traceparent,
+            state=event.state,
+            reason=event.reason,
+            attempt=event.attempt,
+            progress=round(event.progress, 1),
+            error=event.error,
+            outputs=(await self._files(job, "outputs", job.outputs))[:_MOST_OUTPUTS] if last else [],
+        )
+
+    def progress(self, job: Job) -> ProgressFrame:
+        """The progress of a running job, as the truth last heard of it."""
+        return ProgressFrame(
+            job=str(job.key.id),
+            cursor=str(job.cursor),
+            traceparent=job.traceparent,
+            attempt=job.attempt,
+            progress=round(job.progress, 1),
+            stage=job.stage or "",
+            status=job.status or "",
+        )
+
+
+def overlay(job: Job, latest: ProgressFrame | None) -> Job:
+    """The job with the newest progress that Redis knows, if that belongs to the run that is under way."""
+    if latest is None:
+        return job
+    cursor = Cursor.parse(latest.cursor)
+    if cursor.durable != job.cursor.durable or cursor <= job.cursor:
+        return job
+    return msgspec.structs.replace(
+        job, cursor=cursor, progress=latest.progress, stage=latest.stage, status=latest.status
+    )

@@ -1,0 +1,183 @@
+"""GET /api/jobs..., cancel, retry, the timeline: everything about jobs that moves no image bytes."""
+
+import asyncio
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.datastructures import State
+from litestar.params import Parameter
+
+from safelight.errors import Failure
+from safelight.jobs.job import Change, Job
+from safelight.progress.stream import OUTAGES, News
+from safelight.telemetry import metrics
+from safelight.wire import resources
+from safelight.wire.cursor import Cursor
+from safelight.wire.frames import StateFrame
+from safelight.wire.key import JobKey
+from safelight.wire.resources import FINAL_STATES
+from safelight_api.services import Services
+
+Req = Request[None, None, State]
+_LONGEST_WAIT = 30.0
+_CALM = 1.0  # seconds between two answers that tell only progress
+_encode = msgspec.json.Encoder().encode
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """Every durable event of a job's incarnation, in order."""
+
+    events: list[StateFrame]
+
+
+async def _key(request: Req, services: Services, job_id: UUID, scope: str) -> JobKey:
+    caller = await services.auth.caller(request.headers)
+    return caller.key(JobKey(caller.tenant, job_id), scope)
+
+
+@get("/api/jobs/{job_id:uuid}")
+async def read(
+    request: Req,
+    services: Services,
+    job_id: UUID,
+    wait: Annotated[float, Parameter(ge=0, le=60, description="seconds to wait for news")] = 0.0,
+    after: Annotated[str | None, Parameter(description="the cursor you have")] = None,
+) -> Response[resources.Job]:
+    """The job. With `wait` and `after` the answer comes when there is news, or when the time is over."""
+    key = await _key(request, services, job_id, "read")
+    if wait > 0 and after is not None:
+        await _news(services, key, Cursor.parse(after), min(wait, _LONGEST_WAIT))
+    etag, body = await _answer(services, key)
+    return _conditional(request, services, etag, body)
+
+
+async def _answer(services: Services, key: JobKey) -> tuple[str, bytes]:
+    """ETag and body: remembered in Redis, or read from Postgres and remembered."""
+    with suppress(*OUTAGES):
+        if found := await services.stream.body(key):
+            return found
+    job = await services.job(key)
+    etag, body = f'"{job.cursor}"', _encode(await services.presenter.job(job))
+    with suppress(*OUTAGES):
+        await services.stream.remember(key, job.cursor, etag, body)
+    return etag, body
+
+
+def _conditional(request: Req, services: Services, etag: str, body: bytes) -> Response[resources.Job]:
+    again = services.settings.poll_after_ms / 1000
+    headers = {"ETag": etag, "Cache-Control": "no-cache", "Retry-After": str(max(1, round(again)))}
+    if _has_it(request.headers.get("if-none-match"), etag):
+        return Response(None, status_code=304, headers=headers)  # type: ignore[arg-type]
+    return Response(body, media_type="application/json", headers=headers)  # type: ignore[arg-type]
+
+
+def _has_it(told: str | None, etag: str) -> bool:
+    """Whether a client that was told `told` is as far as `etag`, or further within the same run.
+
+    When Redis goes away, Postgres may be some percent behind what was told before.
+    """
+    if told is None or told == etag:
+        return told is not None
+    try:
+        theirs, ours = Cursor.parse(told.strip('"')), Cursor.parse(etag.strip('"'))
+    except Failure:
+        return False
+    return theirs.durable == ours.durable and theirs > ours
+
+
+async def _news(services: Services, key: JobKey, after: Cursor, wait: float) -> None:
+    """Returns when the job is further than `after`, or has ended, or the time is over, or this pod stops."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with services.hub.watch(key) as mailbox, suppress(TimeoutError):
+        async with asyncio.timeout(wait):
+            job = await services.job(key)
+            while job.cursor <= after and job.state not in FINAL_STATES and not services.stopping.is_set():
+                mailbox.told(job.cursor)
+                await mailbox.wait()
+                # A bar that moves once a second is smooth; an answer for each step would be a flood.
+                await mailbox.wait_for_event(began + _CALM - loop.time())
+                lost, messages = mailbox.take()
+                if lost:
+                    job = await services.job(key)
+                    continue
+                if any(message.cursor > after for message in messages):
+                    return
+
+
+@get("/api/jobs")
+async def index(
+    request: Req,
+    services: Services,
+    only: Annotated[
+        resources.State | None, Parameter(query="state", description="jobs in this state")
+    ] = None,
+    pipeline: str | None = None,
+    limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
+    page: Annotated[str | None, Parameter(description="`next` of the page before")] = None,
+) -> resources.JobPage:
+    """My jobs, newest first."""
+    caller = await services.auth.caller(request.headers)
+    tenant = caller.owner("read")
+    jobs = await services.queue.list(
+        tenant, state=only, pipeline=pipeline, before=_unpage(page), limit=limit + 1
+    )
+    shown = [await services.presenter.job(job) for job in jobs[:limit]]
+    return resources.JobPage(shown, _page(jobs[limit - 1]) if len(jobs) > limit else None)
+
+
+@post("/api/jobs/{job_id:uuid}/cancel", status_code=200)
+async def cancel(request: Req, services: Services, job_id: UUID) -> resources.Job:
+    """Cancels a job: at once when it waits, within a second or so when it runs."""
+    key = await _key(request, services, job_id, "write")
+    change = await services.queue.cancel(key)
+    job = await services.job(key)
+    if change is None:
+        raise Failure("job_finished")
+    metrics.jobs_canceled_total.labels(pipeline=job.pipeline).inc()
+    if change.state == "canceled":
+        services.announcer.publish(News(key, change.cursor, change.frame(job.traceparent)))
+    else:
+        services.announcer.cancel(key)
+    return await services.presenter.job(job)
+
+
+@post("/api/jobs/{job_id:uuid}/retry", status_code=202)
+async def retry(request: Req, services: Services, job_id: UUID) -> resources.Job:
+    """A failed or canceled job runs again, under the same id and with the next epoch."""
+    key = await _key(request, services, job_id, "write")
+    change: Change | None = await services.queue.reopen(key)
+    job = await services.job(key)
+    if change is None:
+        raise Failure("job_finished" if job.state == "succeeded" else "job_not_finished")
+    services.announcer.publish(News(key, change.cursor, change.frame(job.traceparent)))
+    services.announcer.wake()
+    return await services.presenter.job(job)
+
+
+@get("/api/jobs/{job_id:uuid}/events")
+async def events(request: Req, services: Services, job_id: UUID) -> Timeline:
+    """What happened to a job, in order."""
+    job = await services.job(await _key(request, services, job_id, "read"))
+    past = await services.queue.timeline(job)
+    return Timeline([await services.presenter.event(job, event) for event in past])
+
+
+def _page(last: Job) -> str:
+    text = f"{last.created_at.isoformat()}|{last.key.id}"
+    return urlsafe_b64encode(text.encode()).decode()
+
+
+def _unpage(page: str | None) -> tuple[datetime, UUID] | None:
+    if page is None:
+        return None
+    try:
+        created_at, _, job_id = urlsafe_b64decode(page).decode().partition("|")
+        return datetime.fromisoformat(created_at), UUID(job_id)
+    except ValueError:
+        raise Failure("bad_request", "The page cannot be read; use `next` of the page before.") from None
