@@ -1,0 +1,97 @@
+"""Fixtures that every test may ask for. What they stand on is in tests/support.
+
+postgres    the worker's Postgres server        database   address of a fresh, migrated database
+redis       the worker's Redis server           redis_url  address of it, emptied
+pool        an asyncpg pool on `database`
+"""
+
+from collections.abc import AsyncIterator, Generator, Iterator
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from support import processes
+from support.requires import require
+from support.servers import PostgresServer, RedisServer, postgres_server, redis_server
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips, or under REQUIRE_ALL=1 fails, a test whose tools are not there."""
+    processes.started.clear()
+    for mark in item.iter_markers("requires"):
+        for tool in mark.args:
+            require(tool)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Shows with a failed test what its processes said."""
+    report = yield
+    if report.failed:
+        report.sections += processes.report()
+    return report
+
+
+_ONE_SERVICE = ("tests/browser/", "tests/integration/api/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a module that share one running service stay on one worker."""
+    for item in items:
+        path = item.path.relative_to(item.config.rootpath).as_posix()
+        if path.startswith(_ONE_SERVICE):
+            item.add_marker(pytest.mark.xdist_group(path))
+
+
+@pytest.fixture(scope="session")
+def shared_postgres() -> Iterator[PostgresServer]:
+    """Kept for all tests of a worker; ask for `postgres`, which makes sure that it runs."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """Kept for all tests of a worker; ask for `redis`, which makes sure that it runs."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(shared_postgres: PostgresServer) -> PostgresServer:
+    """The server, running, whatever the test before did to it."""
+    shared_postgres.start()
+    return shared_postgres
+
+
+@pytest.fixture
+def redis(shared_redis: RedisServer) -> RedisServer:
+    """The server, running, whatever the test before did to it."""
+    shared_redis.start()
+    return shared_redis
+
+
+@pytest.fixture
+async def database(postgres: PostgresServer) -> AsyncIterator[str]:
+    """Address of a migrated database that nobody has used yet."""
+    name = await postgres.create()
+    yield postgres.dsn(name)
+    postgres.start()
+    await postgres.drop(name)
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
+    """A pool on `database`."""
+    pool = await asyncpg.create_pool(database, min_size=1, max_size=10, command_timeout=30)
+    yield pool
+    pool.terminate()
+
+
+@pytest.fixture
+async def redis_url(redis: RedisServer) -> str:
+    """Address of an empty Redis."""
+    async with Redis.from_url(redis.url) as client:
+        await client.flushall()
+    return redis.url

@@ -1,0 +1,142 @@
+"""Who may do what: keys with scopes, tenants that are strangers, tokens for one job, links for its files."""
+
+import httpx
+import pytest
+import websockets
+
+from safelight.config import Settings
+from safelight.db.pool import open_pool
+from safelight.keys.keys import ApiKeys
+from support.images import jpeg
+from support.watching import Json, everything
+
+
+async def make_key(service, tenant: str, scopes=("read", "write")) -> str:
+    async with open_pool(Settings(database_url=service.database)) as pool:
+        return await ApiKeys(pool).create(tenant, "test", scopes)
+
+
+def client(service, credential: str | None) -> httpx.AsyncClient:
+    headers = {"authorization": f"Bearer {credential}"} if credential else {}
+    return httpx.AsyncClient(base_url=service.url, headers=headers, timeout=30)
+
+
+async def submit(http: httpx.AsyncClient) -> Json:
+    answer = await http.post("/api/jobs?pipeline=noop", content=jpeg(64, 48))
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+@pytest.mark.parametrize("credential", [None, "nonsense", "sl_000000000000_forged", "sl_", "A" * 60])
+async def test_without_a_valid_key_nothing_opens(guarded, credential):
+    async with client(guarded, credential) as http:
+        for call in (http.get("/api/jobs"), http.post("/api/jobs?pipeline=noop", content=b"x")):
+            answer = await call
+            assert code(answer) == (401, "unauthorized")
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_key_opens_its_own_tenant_and_no_other(guarded):
+    async with (
+        client(guarded, await make_key(guarded, "a")) as mine,
+        client(guarded, await make_key(guarded, "b")) as theirs,
+    ):
+        job = await submit(mine)
+        assert (await mine.get(f"/api/jobs/{job['id']}")).status_code == 200
+
+        for path in ("", "/events", "/outputs/x", "/inputs/image.jpg"):
+            assert code(await theirs.get(f"/api/jobs/{job['id']}{path}")) == (404, "job_not_found")
+        assert code(await theirs.post(f"/api/jobs/{job['id']}/cancel")) == (404, "job_not_found")
+        assert (await theirs.get("/api/jobs")).json()["jobs"] == []
+
+
+async def test_two_tenants_may_use_the_same_id_and_the_same_idempotency_key(guarded):
+    job_id = "0b3f6f5e-1111-4222-8333-444455556666"
+    for tenant, size in (("a", 40), ("b", 50)):
+        async with client(guarded, await make_key(guarded, tenant)) as http:
+            answer = await http.put(
+                f"/api/jobs/{job_id}?pipeline=noop",
+                content=jpeg(size, size),
+                headers={"idempotency-key": "k"},
+            )
+            assert answer.status_code == 202
+            assert answer.json()["inputs"][0]["width"] == size
+
+
+async def test_a_key_that_may_only_read_cannot_write(guarded):
+    async with client(guarded, await make_key(guarded, "a", ("read",))) as http:
+        assert (await http.get("/api/jobs")).status_code == 200
+        assert code(await http.post("/api/jobs?pipeline=noop", content=jpeg(9, 9))) == (403, "forbidden")
+
+
+async def test_a_job_token_opens_its_job_and_nothing_else(guarded):
+    async with client(guarded, await make_key(guarded, "a")) as http:
+        job, other = await submit(http), await submit(http)
+
+    async with client(guarded, job["token"]) as browser:
+        assert (await browser.get(f"/api/jobs/{job['id']}")).status_code == 200
+        assert code(await browser.get(f"/api/jobs/{other['id']}")) == (404, "job_not_found")
+        assert code(await browser.get("/api/jobs")) == (403, "forbidden")
+        assert code(await browser.post("/api/jobs?pipeline=noop", content=b"x")) == (403, "forbidden")
+
+
+async def test_a_link_to_a_file_works_on_its_own_and_only_for_files(guarded):
+    async with client(guarded, await make_key(guarded, "a")) as http:
+        job = await submit(http)
+    href = job["inputs"][0]["href"]
+    signature = href.partition("?signature=")[2]
+
+    async with client(guarded, None) as nobody:
+        assert (await nobody.get(href)).status_code == 200
+        assert code(await nobody.get(href.replace(signature[10], "A" if signature[10] != "A" else "B"))) == (
+            401,
+            "unauthorized",
+        )
+    async with client(guarded, signature) as forger:
+        assert code(await forger.get(f"/api/jobs/{job['id']}")) == (401, "unauthorized")
+
+
+async def test_a_browser_socket_opens_with_its_token_as_a_subprotocol(guarded):
+    async with client(guarded, await make_key(guarded, "a")) as http:
+        job = await submit(http)
+    address = f"ws{guarded.url.removeprefix('http')}/api/jobs/{job['id']}/live"
+
+    async with websockets.connect(address, subprotocols=["safelight.v1", f"token.{job['token']}"]) as socket:
+        assert socket.subprotocol == "safelight.v1"
+        assert '"connected"' in await socket.recv()
+    async with websockets.connect(address, subprotocols=["safelight.v1", "token.forged"]) as socket:
+        assert "unauthorized" in (await everything(socket))[-1]
+        assert socket.close_code == 4500
+
+
+async def test_a_key_is_kept_as_a_hash_and_ends_when_it_is_revoked(guarded):
+    async with open_pool(Settings(database_url=guarded.database)) as pool:
+        keys = ApiKeys(pool)
+        key = await keys.create("c", "test")
+        kept = await pool.fetch("select * from api_key where id = $1", key.split("_")[1])
+        assert key not in str(dict(kept[0]))
+        assert (await keys.find(key)) is not None
+        assert await keys.find(key + "x") is None
+
+        assert await keys.revoke(key.split("_")[1])
+
+        assert await keys.find(key) is None
+
+
+async def test_a_key_with_a_past_end_opens_nothing(guarded):
+    async with open_pool(Settings(database_url=guarded.database)) as pool:
+        key = await ApiKeys(pool).create("c", "test", days=-1)
+        assert await ApiKeys(pool).find(key) is None
+
+
+async def test_revoked_or_not_two_keys_are_never_mixed_up(guarded):
+    async with open_pool(Settings(database_url=guarded.database)) as pool:
+        keys = ApiKeys(pool)
+        one, two = await keys.create("a", "1"), await keys.create("b", "2")
+        mixed = "_".join([*one.split("_")[:2], two.split("_", 2)[2]])
+
+        assert await keys.find(mixed) is None

@@ -1,0 +1,9 @@
+import asyncpg
+import pytest
+
+from safelight.jobs.queue import JobQueue
+
+
+@pytest.fixture
+def queue(pool: asyncpg.Pool) -> JobQueue:
+    return JobQueue(pool)
