@@ -1,0 +1,1 @@
+"""The areas: one module each, with one `measure(ground, plan) -> Area`. run.py calls them in turn."""
