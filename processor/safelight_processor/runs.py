@@ -240,14 +240,14 @@ class Runs:
         while True:
             try:
                 change = await write()
+                if change is None and doubtful:
+                    change = await self._recorded(run)
             except Failure as failure:
                 _log.warning("write.waits", job=str(run.lease.id), code=failure.code)
                 doubtful = True
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 2.0)
                 continue
-            if change is None and doubtful:
-                return await self._recorded(run)
             return change
 
     async def _recorded(self, run: Run) -> Change | None:

@@ -59,6 +59,10 @@ async def live(socket: Socket, services: Services, job_id: UUID) -> None:
         await connection.close(CloseCode.SLOW_CONSUMER)
     except (WebSocketDisconnect, ConnectionError):
         pass
+    except Exception:
+        # A bug of ours is no reason for the client to stay away.
+        _log.exception("live.failed")
+        await connection.close(CloseCode.UNAVAILABLE)
     finally:
         await connection.stop_receiving()
 

@@ -61,8 +61,10 @@ async def _accept_body(
     received = await _receive(request, services, tenant, job_id, body)
     try:
         new, token_key, created = await _enqueue(request, services, tenant, job_id, idempotency_key, received)
-    except BaseException:
-        await _forget(services, tenant, received)
+    except Failure as failure:
+        # Without an answer from Postgres the job may have been accepted all the same: its bytes stay.
+        if failure.code != "unavailable":
+            await _forget(services, tenant, received)
         raise
     if created:
         services.announcer.wake()

@@ -19,6 +19,7 @@ OUTAGES: tuple[type[BaseException], ...] = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what a connection says that was killed in the middle of a statement
     asyncpg.InsufficientResourcesError,  # connections, memory, disk
     asyncpg.OperatorInterventionError,  # shutdown, restart, statement timeout
     asyncpg.TransactionRollbackError,  # deadlock
