@@ -268,7 +268,10 @@ class JobQueue:
 
     async def prune(self, retention_seconds: float, limit: int = 500) -> Sequence[JobKey]:
         """Forgets jobs that ended long ago; the caller removes their bytes."""
-        rows = await self._rows("prune", retention_seconds, limit)
+        async with outages(), self._pool.acquire() as connection, connection.transaction():
+            found = await connection.fetch(_SQL["lock_old"], retention_seconds, limit)
+            tenants, ids = [row["tenant_id"] for row in found], [row["id"] for row in found]
+            rows = await connection.fetch(_SQL["prune"], tenants, ids, retention_seconds)
         return [JobKey(row["tenant_id"], row["id"]) for row in rows]
 
 

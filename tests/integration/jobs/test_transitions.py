@@ -360,6 +360,17 @@ async def test_what_ended_long_ago_is_forgotten_and_what_lives_is_not(queue):
     assert (await state_of(queue, lease.key))[0] == "running"
 
 
+async def test_a_job_that_is_reopened_while_it_is_forgotten_is_either_there_whole_or_gone_whole(queue, pool):
+    for _ in range(15):
+        key = await enqueue(queue)
+        await queue.cancel(key)
+        change, *_ = await asyncio.gather(queue.reopen(key), *(queue.prune(0.0) for _ in range(3)))
+
+        job = await queue.get(key)
+        waits = await pool.fetchval("select count(*) from ready where job_id = $1", key.id)
+        assert (job is not None, waits) == ((True, 1) if change else (False, 0))
+
+
 async def test_the_schema_refuses_impossible_rows(queue, pool):
     lease = await running(queue)
 

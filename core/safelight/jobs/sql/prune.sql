@@ -1,13 +1,12 @@
--- prune: forgets jobs that ended long ago. $1 retention in seconds, $2 limit. Index: done_finished_at.
--- Answers what was forgotten, so that the bytes can follow. Keep: a job that was reopened is not forgotten.
+-- prune, second half: forgets those of the locked jobs that are over. $1 tenant_id[], $2 id[], $3 retention in seconds.
+-- Index: ready_pkey, done_pkey, attempt_pkey, job_pkey. Answers what was forgotten, so that the bytes can follow.
+-- Keep: a statement of its own, after the lock, so that it sees what was reopened just before it.
 with old as materialized (
-  select d.tenant_id, d.job_id from done d
-  where d.finished_at < now() - make_interval(secs => $1)
-    and not exists (select from ready r where r.tenant_id = d.tenant_id and r.job_id = d.job_id)
-    and not exists (select from done later where later.tenant_id = d.tenant_id and later.job_id = d.job_id and later.epoch > d.epoch)
-  order by d.finished_at
-  limit $2
-  for update skip locked
+  select t.tenant_id, t.job_id
+  from unnest($1::integer[], $2::uuid[]) as t (tenant_id, job_id)
+  where not exists (select from ready r where r.tenant_id = t.tenant_id and r.job_id = t.job_id)
+    and not exists (select from done d where d.tenant_id = t.tenant_id and d.job_id = t.job_id
+                    and d.finished_at >= now() - make_interval(secs => $3))
 ), runs as (
   delete from attempt a using old o where a.tenant_id = o.tenant_id and a.job_id = o.job_id
 ), ends as (
