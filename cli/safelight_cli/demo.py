@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -21,7 +20,7 @@ from safelight_cli.client import Client, Json
 from safelight_cli.embedded.part import CannotStartError
 from safelight_cli.embedded.supervisor import ServiceDownError, Supervisor
 from safelight_cli.submit import fetch, upload
-from safelight_cli.up import Service, start, stop_on_signals
+from safelight_cli.up import Service, free_port, start, stop_on_signals
 from safelight_cli.watch import show
 
 _DEMO = Path(__file__).parents[2] / "demo"
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _demo(folder: Path, out: Path) -> int:
     console = Console()
-    first, second = _free_port(), _free_port()
+    first, second = free_port(), free_port()
     given = {"SAFELIGHT_AUTH": "off", **os.environ, "SAFELIGHT_WORKERS": "1", "SAFELIGHT_PORT": str(first)}
     service = Service(folder, Settings.load(given), given)
     supervisor = Supervisor(
@@ -97,10 +96,3 @@ async def _compare(job: Json, out: Path, console: Console) -> int:
     worse = await score.wait()
     console.print(f"restored: {restored}\nbefore and after: {sheet}", highlight=False, soft_wrap=True)
     return worse
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

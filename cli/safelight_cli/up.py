@@ -84,7 +84,7 @@ class Service:
         self.postgres = Postgres(data / "postgres")
         self.redis = Redis(data / "redis")
         self._settings = settings
-        self._health_port = int(given.get("SAFELIGHT_HEALTH_PORT") or 0) or _free_port()
+        self._health_port = int(given.get("SAFELIGHT_HEALTH_PORT") or 0) or free_port()
         # What a role that was killed left lying about goes at the next start.
         shutil.rmtree(data / "tmp", ignore_errors=True)
         (data / "tmp").mkdir()
@@ -242,7 +242,8 @@ def _refuse_taken_port(settings: Settings) -> None:
             ) from None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

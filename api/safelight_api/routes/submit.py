@@ -41,23 +41,12 @@ async def submit_as(request: Req, services: Services, job_id: UUID) -> Response[
 async def _accept(request: Req, services: Services, job_id: UUID) -> Response[resources.Job]:
     body = request.stream()
     try:
-        return await _accept_body(request, services, job_id, body)
+        tenant, idempotency_key = await _before_the_body(request, services)
     except Failure:
-        # Who is still sending could not hear it otherwise.
+        # Who is still sending could not hear it otherwise. Later refusals come from `receive_body`, which
+        # does the same, or when the body has been read.
         await linger(body)
         raise
-
-
-async def _accept_body(
-    request: Req, services: Services, job_id: UUID, body: AsyncIterator[bytes]
-) -> Response[resources.Job]:
-    caller = await services.auth.caller(request.headers)
-    tenant = caller.owner("write")
-    idempotency_key = _idempotency_key(request)
-    if "pipeline" in request.query_params:
-        # Said before the body: a wrong name or wrong params cost no upload.
-        info = await services.offers.find(request.query_params["pipeline"])
-        check_params(info, request.query_params.get("params"))
     received = await _receive(request, services, tenant, job_id, body)
     try:
         new, token_key, created = await _enqueue(request, services, tenant, job_id, idempotency_key, received)
@@ -76,6 +65,17 @@ async def _accept_body(
     )
     repeat = not created and request.method == "PUT"
     return Response(job, status_code=200 if repeat else 202, headers={"Location": job.links.self})
+
+
+async def _before_the_body(request: Req, services: Services) -> tuple[int, str | None]:
+    """The tenant and the idempotency key; what can be refused now costs no upload."""
+    caller = await services.auth.caller(request.headers)
+    tenant = caller.owner("write")
+    idempotency_key = _idempotency_key(request)
+    if "pipeline" in request.query_params:
+        info = await services.offers.find(request.query_params["pipeline"])
+        check_params(info, request.query_params.get("params"))
+    return tenant, idempotency_key
 
 
 async def _receive(
