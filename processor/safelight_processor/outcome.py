@@ -8,18 +8,22 @@ from typing import Final, Literal, assert_never
 
 from msgspec import Struct
 
-from safelight.errors import CATALOGUE
+from safelight.errors import CATALOGUE, Failure
 from safelight_processor.child.ending import Crashed, Ending, TimedOut
 from safelight_processor.child.protocol import Failed, Finished, OutputFile
 
 QUARANTINE_AFTER: Final = 2  # crashes of one job
+# Times that a job is handed back for want of storage until it is the job's own fault: more than two hours.
+MOST_HANDED_BACK: Final = 200
 
-
-Why = Literal["cancel", "drain", "lease_lost", "no_child"]
+Why = Literal["cancel", "drain", "lease_lost", "no_child", "no_storage"]
 
 
 class Interrupted(Struct, frozen=True):
-    """The run was stopped by us: `cancel` asked, `drain` of this processor, `lease_lost`, or `no_child`."""
+    """The run was stopped by us: `cancel` asked, `drain` of this processor, `lease_lost`, or something lacks.
+
+    `no_child`, or `no_storage`: the store or the folder for running jobs is away, or full.
+    """
 
     why: Why
 
@@ -50,7 +54,9 @@ class Retry(Struct, frozen=True):
 
 
 class Release(Struct, frozen=True):
-    """`release` it: another processor runs it at once, and the attempt is given back."""
+    """`release` it: the attempt is given back, and it may run again after so many seconds."""
+
+    delay_seconds: float = 0.0
 
 
 class Cancel(Struct, frozen=True):
@@ -74,12 +80,12 @@ def decide(
         attempt: the number of this run, from 1.
         max_attempts: after how many runs a job is not tried again.
         crashes: how often the job has crashed its child before this run.
-        delay: seconds until the next attempt, should there be one (`safelight.jobs.retry.delay`).
+        delay: seconds until the next run, should it not be due at once (`safelight.jobs.retry.delay`).
     """
     later = delay if attempt < max_attempts else None
     match ending:
         case Interrupted():
-            return _interrupted(ending)
+            return _interrupted(ending, delay)
         case Finished():
             return Complete(ending.outputs, ending.result)
         case Failed():
@@ -92,12 +98,26 @@ def decide(
             assert_never(ending)
 
 
-def _interrupted(interrupted: Interrupted) -> Outcome:
+def of_parent(error: Failure | OSError, handed_back: int) -> Failed | Interrupted:
+    """The ending of a run whose parent failed, not its child; `handed_back` is how often the job was before.
+
+    Storage that is away says nothing about the job, so it waits without losing an attempt. When it has waited
+    long enough the attempts count: there may be bytes that no store will ever take.
+    """
+    failure = error if isinstance(error, Failure) else Failure("storage_unavailable")
+    if failure.code == "storage_unavailable" and handed_back < MOST_HANDED_BACK:
+        return Interrupted("no_storage")
+    return Failed(failure.code, failure.message, failure.retryable)
+
+
+def _interrupted(interrupted: Interrupted, delay: float) -> Outcome:
     match interrupted.why:
         case "cancel":
             return Cancel()
-        case "drain" | "no_child":
+        case "drain":
             return Release()
+        case "no_child" | "no_storage":
+            return Release(delay)
         case "lease_lost":
             return Drop()
         case _:

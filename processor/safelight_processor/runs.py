@@ -16,9 +16,9 @@ import structlog
 
 from safelight.config import Settings
 from safelight.errors import Failure
-from safelight.jobs.job import Change, Ended, StoredFile
+from safelight.jobs.job import Change, Ended, HandedBack, StoredFile
 from safelight.jobs.queue import JobQueue
-from safelight.jobs.retry import delay
+from safelight.jobs.retry import LONGEST, LONGEST_HANDED_BACK, delay
 from safelight.progress.announcer import Announcer
 from safelight.progress.stream import News
 from safelight.storage.store import Store
@@ -106,11 +106,8 @@ class Runs:
         except NoChildError as error:
             _log.error("child.missing", error=str(error))
             return outcome.Interrupted("no_child")
-        except Failure as failure:
-            return _failed(failure)
-        except OSError as error:
-            _log.warning("scratch.failed", error=str(error))
-            return _failed(Failure("storage_unavailable"))
+        except (Failure, OSError) as error:
+            return _of_parent(run, error)
 
     async def _run_child(self, run: Run, folder: Path | None) -> Ending:
         if folder is None:
@@ -157,7 +154,13 @@ class Runs:
 
     def _decide(self, run: Run, ending: Ending | outcome.Interrupted) -> outcome.Outcome:
         lease = run.lease
-        wait = delay(lease.attempt, self._settings.retry_seconds, random.random())  # noqa: S311
+        counted = not isinstance(ending, outcome.Interrupted)
+        wait = delay(
+            lease.attempt if counted else lease.handed_back + 1,
+            self._settings.retry_seconds,
+            random.random(),  # noqa: S311
+            LONGEST if counted else LONGEST_HANDED_BACK,
+        )
         return outcome.decide(
             ending, attempt=lease.attempt, max_attempts=lease.max_attempts, crashes=lease.crashes, delay=wait
         )
@@ -168,10 +171,11 @@ class Runs:
             case outcome.Complete(outputs=outputs, result=result):
                 try:
                     stored = [await self._keep(run, file) for file in outputs]
-                except Failure as failure:
-                    # The store is away: the work is lost, the job is not.
-                    failed = self._decide(run, _failed(failure))
-                    await self._settle(run, failed)
+                except (Failure, OSError) as met:
+                    # The work is lost, the job is not. What was stored of it goes: a store that is full
+                    # would get fuller with every try.
+                    await self._discard(run)
+                    await self._settle(run, self._decide(run, _of_parent(run, met)))
                     return
                 text = result.decode() if result is not None else None
                 change = await self._end(run, "succeeded", "completed", result=text, outputs=stored)
@@ -191,8 +195,9 @@ class Runs:
                 )
                 metrics.jobs_retried_total.labels(pipeline=run.lease.pipeline, code=code).inc()
                 self._report(run, "retry", change, error)
-            case outcome.Release():
-                change = await self._patiently(run, lambda: self._release(run))
+            case outcome.Release(delay_seconds=wait):
+                handed = HandedBack(fence=run.lease.fence, progress=run.progress, delay_seconds=wait)
+                change = await self._patiently(run, lambda: self._release(handed))
                 metrics.jobs_released_total.labels(pipeline=run.lease.pipeline).inc()
                 self._report(run, "release", change)
             case outcome.Drop():
@@ -264,8 +269,8 @@ class Runs:
             lease_epoch=job.lease_epoch,
         )
 
-    async def _release(self, run: Run) -> Change | None:
-        changes = await self._queue.release([(run.lease.fence, run.progress)])
+    async def _release(self, handed: HandedBack) -> Change | None:
+        changes = await self._queue.release([handed])
         return changes[0] if changes else None
 
     async def _keep(self, run: Run, file: OutputFile) -> StoredFile:
@@ -299,8 +304,9 @@ class Runs:
         self._announcer.publish(News(run.lease.key, change.cursor, frame))
 
 
-def _failed(failure: Failure) -> Failed:
-    return Failed(failure.code, failure.message, failure.retryable)
+def _of_parent(run: Run, error: Failure | OSError) -> Failed | outcome.Interrupted:
+    _log.warning("run.parent_failed", job=str(run.lease.id), error=str(error), cause=repr(error.__cause__))
+    return outcome.of_parent(error, run.lease.handed_back)
 
 
 def _claimed(run: Run) -> Change:

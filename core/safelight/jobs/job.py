@@ -74,6 +74,11 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
         return Fence(self.tenant, self.id, self.lease_epoch)
 
     @property
+    def handed_back(self) -> int:
+        """How often this incarnation was handed back: a run is two events, and not every run counts."""
+        return self.seq // 2 - self.attempt
+
+    @property
     def cursor(self) -> Cursor:
         """Where the run began."""
         return Cursor(self.epoch, self.seq)
@@ -87,6 +92,14 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     progress_n: int
     stage: str | None
     status: str | None
+
+
+class HandedBack(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is given up without counting it; the job waits for `delay_seconds` before it runs again."""
+
+    fence: Fence
+    progress: float
+    delay_seconds: float = 0.0
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from safelight.jobs.job import (
     Ended,
     Event,
     Fence,
+    HandedBack,
     Job,
     Lease,
     NewJob,
@@ -243,13 +244,16 @@ class JobQueue:
         )
         return (await self.cancel(key) or change) if row["cancel_requested"] else change
 
-    async def release(self, runs: Sequence[tuple[Fence, float]]) -> Sequence[Change]:
-        """Hands runs back, each with its progress and its attempt.
+    async def release(self, runs: Sequence[HandedBack]) -> Sequence[Change]:
+        """Hands runs back, each with its attempt, at once or for later.
 
         A run that is missing in the answer had lost its lease.
         """
         rows = await self._rows(
-            "release", *_fences(fence for fence, _ in runs), [progress for _, progress in runs]
+            "release",
+            *_fences(run.fence for run in runs),
+            [run.progress for run in runs],
+            [run.delay_seconds for run in runs],
         )
         changes = []
         for row in rows:

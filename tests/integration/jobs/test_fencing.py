@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from safelight.jobs.job import Beat, Lease
+from safelight.jobs.job import Beat, HandedBack, Lease
 from safelight.jobs.queue import JobQueue
 from support.jobs import ERROR, LEASE, claim, enqueue, failed, succeeded
 
@@ -30,7 +30,7 @@ async def write(queue: JobQueue, verb: str, lease: Lease) -> object:
         case "retry":
             return await queue.retry(lease.fence, 0.0, ERROR)
         case _:
-            return await queue.release([(lease.fence, 10.0)])
+            return await queue.release([HandedBack(fence=lease.fence, progress=10.0)])
 
 
 @pytest.mark.parametrize("verb", ["heartbeat", "complete", "fail", "retry", "release"])
@@ -48,7 +48,7 @@ async def test_the_fence_is_no_attempt_number(queue):
     """After a release the attempt is the same as before; the lease epoch is not."""
     await enqueue(queue)
     stale = await claim(queue)
-    await queue.release([(stale.fence, 10.0)])
+    await queue.release([HandedBack(fence=stale.fence, progress=10.0)])
     live = await claim(queue)
 
     assert stale.attempt == live.attempt
@@ -83,6 +83,6 @@ async def test_lease_epochs_of_a_job_only_grow(queue):
         if turn % 2:
             await queue.rescue()
         else:
-            await queue.release([(lease.fence, 10.0)])
+            await queue.release([HandedBack(fence=lease.fence, progress=10.0)])
 
     assert epochs == [1, 2, 3, 4, 5, 6]

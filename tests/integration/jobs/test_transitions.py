@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from safelight.errors import Failure
-from safelight.jobs.job import Beat, Job
+from safelight.jobs.job import Beat, HandedBack, Job
 from safelight.jobs.queue import JobQueue
 from safelight.jobs.states import REASONS, may_follow
 from safelight.wire.key import JobKey
@@ -113,12 +113,42 @@ async def test_a_retry_that_is_due_runs_as_the_next_attempt_under_a_new_lease_ep
 async def test_a_release_gives_the_attempt_back_but_not_the_lease_epoch(queue):
     lease = await running(queue)
 
-    [change] = await queue.release([(lease.fence, 10.0)])
+    [change] = await queue.release([HandedBack(fence=lease.fence, progress=10.0)])
     again = await claim(queue)
 
     assert change.reason == "released"
     assert (again.attempt, again.lease_epoch) == (1, 2)
     assert await story(queue, lease.key) == ["submitted", "claimed", "released", "claimed"]
+
+
+async def test_a_job_that_is_handed_back_for_later_waits(queue):
+    now, later = await running(queue), await running(queue)
+
+    changes = await queue.release(
+        [
+            HandedBack(fence=later.fence, progress=10.0, delay_seconds=60.0),
+            HandedBack(fence=now.fence, progress=10.0),
+        ]
+    )
+
+    assert {change.key for change in changes} == {now.key, later.key}
+    assert [lease.key for lease in await queue.claim(["noop"], 5, WORKER, LEASE)] == [now.key]
+
+
+async def test_a_lease_knows_how_often_its_incarnation_was_handed_back(queue):
+    lease = await running(queue)
+    counts = [lease.handed_back]
+    for _ in range(2):
+        await queue.release([HandedBack(fence=lease.fence, progress=0.0)])
+        lease = await claim(queue)
+        counts.append(lease.handed_back)
+    await queue.retry(lease.fence, 0.0, ERROR)
+    retried = await claim(queue)
+    await queue.complete([failed(retried)])
+    await queue.reopen(lease.key)
+
+    assert counts == [0, 1, 2]
+    assert (retried.handed_back, (await claim(queue)).handed_back) == (2, 0)
 
 
 async def test_a_lease_that_expired_is_rescued_and_one_that_holds_is_not(queue):
@@ -204,7 +234,7 @@ async def test_a_canceled_run_that_comes_back_to_the_queue_ends_there(queue, ver
     if verb == "retry":
         await queue.retry(lease.fence, 0.0, ERROR)
     elif verb == "release":
-        await queue.release([(lease.fence, 10.0)])
+        await queue.release([HandedBack(fence=lease.fence, progress=10.0)])
     else:
         await queue.rescue()
 
@@ -358,6 +388,17 @@ async def test_what_ended_long_ago_is_forgotten_and_what_lives_is_not(queue):
 
     assert await queue.get(done) is None
     assert (await state_of(queue, lease.key))[0] == "running"
+
+
+async def test_jobs_that_were_reopened_do_not_hide_younger_ones_from_being_forgotten(queue):
+    reopened = await running(queue)
+    await queue.complete([failed(reopened)])
+    await queue.reopen(reopened.key)
+    await claim(queue)
+    done = await enqueue(queue)
+    await queue.cancel(done)
+
+    assert await queue.prune(0.0, limit=1) == [done]
 
 
 async def test_a_job_that_is_reopened_while_it_is_forgotten_is_either_there_whole_or_gone_whole(queue, pool):

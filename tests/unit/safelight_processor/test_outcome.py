@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.errors import CATALOGUE
+from safelight.errors import CATALOGUE, Failure
 from safelight_processor.child.ending import Crashed, Ending, TimedOut
 from safelight_processor.child.protocol import Failed, Finished, OutputFile
 from safelight_processor.outcome import (
+    MOST_HANDED_BACK,
     QUARANTINE_AFTER,
     Cancel,
     Complete,
@@ -21,6 +22,7 @@ from safelight_processor.outcome import (
     Release,
     Retry,
     decide,
+    of_parent,
 )
 
 OUTPUT = OutputFile("a.jpg", "/run/a.jpg", "image/jpeg", 1, 1)
@@ -64,7 +66,8 @@ TABLE: dict[str, tuple[Ending | Interrupted, int, int, Outcome]] = {
     ),
     "cancel": (Interrupted("cancel"), 1, 0, Cancel()),
     "drain": (Interrupted("drain"), 3, 1, Release()),
-    "no child": (Interrupted("no_child"), 3, 1, Release()),
+    "no child": (Interrupted("no_child"), 3, 1, Release(4.0)),
+    "no storage": (Interrupted("no_storage"), 3, 1, Release(4.0)),
     "lease lost": (Interrupted("lease_lost"), 1, 0, Drop()),
 }
 
@@ -73,6 +76,22 @@ TABLE: dict[str, tuple[Ending | Interrupted, int, int, Outcome]] = {
 def test_each_ending_has_its_outcome(name: str) -> None:
     ending, attempt, crashes, outcome = TABLE[name]
     assert decide(ending, attempt=attempt, max_attempts=3, crashes=crashes, delay=4.0) == outcome
+
+
+AWAY = Failure("storage_unavailable")
+
+
+@pytest.mark.parametrize("error", [AWAY, OSError(28, "No space left on device")], ids=str)
+def test_storage_that_is_away_is_not_the_fault_of_the_job_until_it_has_waited_long_enough(
+    error: Failure | OSError,
+) -> None:
+    assert of_parent(error, 0) == of_parent(error, MOST_HANDED_BACK - 1) == Interrupted("no_storage")
+    assert of_parent(error, MOST_HANDED_BACK) == Failed(AWAY.code, AWAY.message, retryable=True)
+
+
+def test_bytes_that_are_gone_are_gone() -> None:
+    gone = Failure("bytes_missing")
+    assert of_parent(gone, 0) == Failed("bytes_missing", gone.message, retryable=False)
 
 
 failures = st.builds(Failed, st.sampled_from(sorted(CATALOGUE)), st.text(max_size=20), st.booleans())
@@ -84,7 +103,7 @@ endings = st.one_of(
     failures,
     crashes_of,
     st.builds(TimedOut, st.floats(1, 60)),
-    st.builds(Interrupted, st.sampled_from(["cancel", "drain", "lease_lost", "no_child"])),
+    st.builds(Interrupted, st.sampled_from(["cancel", "drain", "lease_lost", "no_child", "no_storage"])),
 )
 
 

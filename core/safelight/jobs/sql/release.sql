@@ -1,9 +1,10 @@
--- release: a run is handed back on purpose; the job is queued again at once and its attempt is given back.
--- $1 tenant_id[], $2 job_id[], $3 lease_epoch[], $4 progress[]. Index: ready_pkey.
+-- release: a run is handed back on purpose; the job is queued again and its attempt is given back.
+-- $1 tenant_id[], $2 job_id[], $3 lease_epoch[], $4 progress[], $5 delay in seconds[]. Index: ready_pkey.
 -- Answers the new places in the timeline; a run that is missing had lost its lease. Keep: the fence; lease_epoch stays.
 with before as (
-  select r.*, t.reached from ready r
-  join unnest($1::integer[], $2::uuid[], $3::integer[], $4::real[]) as t (tenant_id, job_id, lease_epoch, reached)
+  select r.*, t.reached, t.delay from ready r
+  join unnest($1::integer[], $2::uuid[], $3::integer[], $4::real[], $5::float8[])
+    as t (tenant_id, job_id, lease_epoch, reached, delay)
     on r.tenant_id = t.tenant_id and r.job_id = t.job_id and r.lease_epoch = t.lease_epoch
   where r.state = 'running'
   for update of r
@@ -12,8 +13,8 @@ with before as (
   select tenant_id, job_id, epoch, lease_epoch, attempt, seq, since, 'released', reached, worker_id from before
 )
 update ready r
-set state = 'queued', reason = 'released', seq = r.seq + 1, attempt = r.attempt - 1, since = now(), run_at = now(),
-    progress = b.reached, worker_id = null, lease_expires_at = null
+set state = 'queued', reason = 'released', seq = r.seq + 1, attempt = r.attempt - 1, since = now(),
+    run_at = now() + make_interval(secs => b.delay), progress = b.reached, worker_id = null, lease_expires_at = null
 from before b
 where r.tenant_id = b.tenant_id and r.job_id = b.job_id
 returning r.tenant_id, r.job_id, r.epoch, r.seq, r.attempt, r.progress, r.cancel_requested_at is not null as cancel_requested

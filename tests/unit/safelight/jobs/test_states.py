@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safelight.jobs.retry import LONGEST, delay
+from safelight.jobs.retry import LONGEST, LONGEST_HANDED_BACK, delay
 from safelight.jobs.states import REASONS, TRANSITIONS, is_final, may_follow
 from safelight.wire.resources import FINAL_STATES
 
@@ -46,3 +46,10 @@ def test_a_retry_waits_between_half_and_the_whole_of_its_step(attempt, base, cha
     step = min(LONGEST, base * 2 ** (attempt - 1))
 
     assert step / 2 <= delay(attempt, base, chance) <= step
+
+
+@given(st.integers(1, 5000))
+def test_however_often_a_job_was_handed_back_its_wait_is_bounded_and_never_shrinks(times):
+    waits = [delay(number, 1.0, 0.5, LONGEST_HANDED_BACK) for number in (times, times + 1)]
+
+    assert 0.75 <= waits[0] <= waits[1] <= LONGEST_HANDED_BACK
