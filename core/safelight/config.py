@@ -16,6 +16,7 @@ from safelight.errors import Failure
 
 PREFIX = "SAFELIGHT_"
 MiB = 1024 * 1024
+LEASE_HEARTBEATS = 3  # fewer in a lease, and one that comes late loses a job that runs
 
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -58,7 +59,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pipelines: Annotated[str, Meta(description="which pipelines to claim, comma separated; empty is all")] = (
         ""
     )
-    lease_seconds: Annotated[Seconds, Meta(description="how long a claim holds without a heartbeat")] = 15.0
+    lease_seconds: Annotated[
+        Seconds, Meta(description="how long a claim holds without a heartbeat; three heartbeats at least")
+    ] = 15.0
     heartbeat_seconds: Annotated[Seconds, Meta(description="time between heartbeats")] = 5.0
     poll_seconds: Annotated[Seconds, Meta(description="longest time between two looks at the queue")] = 2.0
     drain_seconds: Annotated[Seconds, Meta(description="time to finish running jobs after SIGTERM")] = 25.0
@@ -80,6 +83,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"], Meta(description="least severe line")
     ] = "info"
     log_format: Annotated[Literal["json", "console"], Meta(description="`console` is for people")] = "json"
+
+    def __post_init__(self) -> None:
+        if self.lease_seconds < LEASE_HEARTBEATS * self.heartbeat_seconds:
+            raise ValueError(
+                f"{PREFIX}LEASE_SECONDS: expected at least {LEASE_HEARTBEATS} times "
+                f"{PREFIX}HEARTBEAT_SECONDS ({self.heartbeat_seconds:g}), got {self.lease_seconds:g}"
+            )
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
