@@ -21,6 +21,7 @@ from safelight_api.upload.receive import Received
 _FRESH = 2.0  # seconds for which the list is believed
 _MOST_ERRORS = 10
 _LONGEST_PARAMS = 64 * 1024
+_EXACT = 2**53  # from here on a double is an integer anyway, and Postgres writes its digits out
 
 
 class Offers:
@@ -60,7 +61,9 @@ def check_params(info: PipelineInfo, text: str | None) -> str:
     if len(text or "") > _LONGEST_PARAMS:
         raise Failure("params_invalid", f"Params have {_LONGEST_PARAMS} characters at most.")
     try:
-        params = msgspec.json.decode(text or "{}")
+        params = _plain(msgspec.json.decode(text or "{}"))
+    except OverflowError:
+        raise Failure("params_invalid", "Params must not contain a number beyond 1.8e308.") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise Failure("json_invalid", f"The params are not JSON: {error}") from None
     wrong = [
@@ -73,6 +76,24 @@ def check_params(info: PipelineInfo, text: str | None) -> str:
     if "\\u0000" in canonical:
         raise Failure("params_invalid", "Params must not contain the character NUL.")
     return canonical
+
+
+def _plain(value: Any) -> Any:
+    """The same value with its integers written as such: 800.0 is one for JSON Schema, and 800 for a pipeline.
+
+    Raises:
+        OverflowError: an integer is too large for a pipeline that asks for any number.
+    """
+    match value:
+        case dict():
+            return {key: _plain(inner) for key, inner in value.items()}
+        case list():
+            return [_plain(inner) for inner in value]
+        case float():
+            return int(value) if value.is_integer() and abs(value) < _EXACT else value
+        case int():
+            float(value)
+    return value
 
 
 def check_images(info: PipelineInfo, images: Sequence[Received]) -> None:

@@ -17,7 +17,7 @@ from safelight.errors import Failure
 from safelight.pipelines.run import Run, Stage
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-MAX_PARAMS_BYTES = 64 * 1024
+MAX_PARAMS_BYTES = 256 * 1024  # 64 Ki characters of the API, in UTF-8 and with the spaces of Postgres
 MAX_RESULT_BYTES = 64 * 1024
 OPENCV_OUT_OF_MEMORY = -4  # cv2.Error.StsNoMem, said here so that OpenCV need not be imported
 

@@ -17,7 +17,6 @@ HEADER_BYTES: Final = 4
 # The largest honest frame is Ready: some dozens of pipelines with a schema of a few KiB each.
 MAX_FRAME_BYTES: Final = 1024 * 1024
 MAX_RESULT_BYTES: Final = 64 * 1024
-MAX_PARAMS_BYTES: Final = 64 * 1024
 MAX_OUTPUTS: Final = 32
 MAX_NAME: Final = 100
 MAX_STATUS: Final = 200

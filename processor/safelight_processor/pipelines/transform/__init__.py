@@ -28,7 +28,6 @@ FLIPS = {
     "vertical": Transpose.FLIP_TOP_BOTTOM,
     "both": Transpose.ROTATE_180,
 }
-ENDINGS = {"jpeg": "jpg"}
 
 
 @pipeline(
@@ -45,16 +44,16 @@ def transform(run: Run, params: Transform) -> dict[str, Any]:
     derivatives = params.derivatives()
     with run.stage("decode"):
         size = run.inputs[0].size(upright=True)
-        plans = [plan(size, derivative) for derivative in derivatives]
+        plans = [plan(size, derivative) for derivative in derivatives.values()]
         picture = run.inputs[0].open(draft=draft(size, plans), upright=True)
         # A palette cannot be resampled: gray or color first, and alpha along with it.
         plain = with_alpha(*split_alpha(picture))
     made = []
     with run.stage("derive"):
-        for number, (derivative, how) in enumerate(zip(derivatives, plans, strict=True)):
+        for number, (name, derivative) in enumerate(derivatives.items()):
             run.progress(number / len(plans), f"output {number + 1} of {len(plans)}")
-            output = _derive(plain, derivative, how.scaled(size, plain.size), picture.info)
-            name = derivative.name or _name(derivative, number)
+            how = plans[number].scaled(size, plain.size)
+            output = _derive(plain, derivative, how, picture.info)
             made.append(_write(run, name, output, derivative, picture.info))
     return {
         "input": {
@@ -110,11 +109,6 @@ def _write(
         "format": wanted.format,
         "bytes": output.path.stat().st_size,
     }
-
-
-def _name(derivative: Derivative, number: int) -> str:
-    ending = ENDINGS.get(derivative.format, derivative.format)
-    return f"output-{number + 1}.{ending}" if number else f"output.{ending}"
 
 
 def _format(picture: PIL.Image.Image) -> str:

@@ -1,18 +1,23 @@
 """What can be asked of `transform`. The JSON Schema that customers see is made from these structs."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
 from safelight.errors import Failure
 from safelight.pipelines import Params
 
+# The end of the text, for Python and for JavaScript: a `$` of Python lets a line break follow, and
+# JavaScript, whose expressions JSON Schema speaks, has no `\Z`.
+_END = r"(?![\s\S])"
+_FILE_ENDINGS: Final = {"jpeg": "jpg"}  # where it is not the format's own name
+
 Pixels = Annotated[int, Meta(ge=1, le=16_383, description="px")]
-Color = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$", description="#rrggbb")]
+Color = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}" + _END, description="#rrggbb")]
 Name = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}(\.[A-Za-z0-9]{1,8})?$",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}(\.(jpe?g|png|webp|gif|JPE?G|PNG|WEBP|GIF))?" + _END,
         description="file name of the output; `output.jpg`, `output-2.jpg` ... by default",
     ),
 ]
@@ -30,7 +35,7 @@ class Box(Params, frozen=True):
 class Watermark(Params, frozen=True):
     """Text over the picture."""
 
-    text: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
+    text: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]*" + _END)]
     position: Literal[
         "top-left", "top", "top-right", "left", "center", "right", "bottom-left", "bottom", "bottom-right"
     ] = "bottom-right"
@@ -76,18 +81,23 @@ class Transform(Derivative, frozen=True):
         field(default_factory=list)
     )
 
-    def derivatives(self) -> list[Derivative]:
-        """What is to be made.
+    def derivatives(self) -> dict[str, Derivative]:
+        """What is to be made, each under its name.
 
         Raises:
-            Failure: `params_invalid`: something is said both here and in `outputs`, or a name twice.
+            Failure: `params_invalid`: something is said both here and in `outputs`, or two have one name.
         """
         if not self.outputs:
-            return [self]
+            return {_file_name(self, 0): self}
         for name in Derivative.__struct_fields__:
             if getattr(self, name) != getattr(Derivative(), name):
                 raise Failure("params_invalid", f"Where there are outputs, {name} belongs in each of them.")
-        names = [output.name for output in self.outputs if output.name]
-        if len(set(names)) != len(names):
-            raise Failure("params_invalid", "Two outputs have the same name.")
-        return list(self.outputs)
+        named = {_file_name(output, number): output for number, output in enumerate(self.outputs)}
+        if len(named) < len(self.outputs):
+            raise Failure("params_invalid", "Two outputs have the same name, given or by default.")
+        return named
+
+
+def _file_name(derivative: Derivative, number: int) -> str:
+    ending = _FILE_ENDINGS.get(derivative.format, derivative.format)
+    return derivative.name or (f"output-{number + 1}.{ending}" if number else f"output.{ending}")

@@ -284,9 +284,17 @@ def test_of_an_animation_the_first_frame_is_taken_and_the_result_says_so(call):
         {"watermark": {"text": "a\nb"}},
         {"watermark": {"text": "a", "opacity": 2}},
         {"watermark": {"text": "a", "size": 0}},
+        {"background": "#ff8000\n"},
+        {"watermark": {"text": "a\n"}},
         {"name": "../x.jpg"},
+        {"name": "x.jpg\n"},
+        {"name": "x.html"},
+        {"name": "x.exe"},
+        {"name": "x.jpg.html"},
         {"outputs": [{}] * 17},
         {"outputs": [{"name": "a.jpg"}, {"name": "a.jpg"}]},
+        {"outputs": [{"name": "output-2.jpg"}, {}]},
+        {"outputs": [{}, {"name": "output.jpg"}]},
         {"outputs": [{}], "width": 10},
         {"outputs": [{"outputs": []}]},
         {"width": 16_000, "height": 16_000, "fit": "stretch", "enlarge": True},
@@ -314,3 +322,23 @@ def test_the_schema_is_valid_and_describes_the_defaults():
     assert validator.is_valid({"outputs": [{"width": 10, "watermark": {"text": "x"}}]})
     assert not validator.is_valid({"width": 0})
     assert not validator.is_valid({"outputs": [{"size": 3}]})
+
+
+@pytest.mark.parametrize("name", ["x", "x.jpg", "X.JPEG", "x.png", "x.webp", "x.gif"])
+def test_the_schema_takes_names_of_images(name):
+    assert jsonschema.Draft202012Validator(transform.schema()).is_valid({"name": name})
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"name": "x.html"},
+        {"name": "x.exe"},
+        {"name": "x.jpg\n"},
+        {"background": "#ff8000\n"},
+        {"watermark": {"text": "a\n"}},
+    ],
+    ids=str,
+)
+def test_the_schema_itself_refuses_what_is_no_name_color_or_line(params):
+    assert not jsonschema.Draft202012Validator(transform.schema()).is_valid(params)
