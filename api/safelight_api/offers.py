@@ -14,6 +14,7 @@ import jsonschema
 import msgspec
 
 from safelight.errors import Failure
+from safelight.jobs.lanes import NORMAL, PRIORITIES
 from safelight.jobs.queue import JobQueue
 from safelight.wire.resources import PipelineInfo
 from safelight_api.upload.receive import Received
@@ -21,7 +22,7 @@ from safelight_api.upload.receive import Received
 _FRESH = 2.0  # seconds for which the list is believed
 _MOST_ERRORS = 10
 _LONGEST_PARAMS = 64 * 1024
-_EXACT = 2**53  # from here on a double is an integer anyway, and Postgres writes its digits out
+_EXACT = 1e16  # from here on a double is written with an exponent, and Postgres makes an integer of that
 
 
 class Offers:
@@ -94,6 +95,19 @@ def _plain(value: Any) -> Any:
         case int():
             float(value)
     return value
+
+
+def check_priority(text: str | None) -> int:
+    """The priority of a request.
+
+    Raises:
+        Failure: `bad_request` when it is none.
+    """
+    if text is None:
+        return NORMAL
+    if not text.isascii() or not text.isdigit() or int(text[:3]) not in PRIORITIES:
+        raise Failure("bad_request", f"A priority is {PRIORITIES[0]} to {PRIORITIES[-1]}.")
+    return int(text)
 
 
 def check_images(info: PipelineInfo, images: Sequence[Received]) -> None:

@@ -31,6 +31,7 @@ class Presenter:
         return resources.Job(
             id=str(job.key.id),
             pipeline=job.pipeline,
+            priority=job.priority,
             state=job.state,
             reason=job.reason,
             stage=job.stage,

@@ -12,23 +12,23 @@ import asyncpg
 from ground import Ground
 from measure import Area, Figure, Numbers, Plan, Table, cpu, line, percentile, program, result, rounds, start
 
-from safelight.db.statements import load
+from safelight.config import Settings
+from safelight.db.pool import open_pool
+from safelight.jobs.queue import JobQueue
 from safelight.progress import keys
 from support.processes import processor_process
 
-OURS = ("safelight", "safelight-single", "safelight-loop")
+OURS = ("safelight", "safelight-loop")
 RIVALS = ("pgqueuer", "procrastinate")
 DRAINED = {
     "safelight": 20_000,
-    "safelight-single": 4_000,
     "safelight-loop": 20_000,
     "pgqueuer": 20_000,
     "procrastinate": 1_200,
 }
 NAMES = {
-    "safelight": "Safelight: Claims with 100 slots, complete of all that ended",
-    "safelight-single": "Safelight: the same, one complete for each job",
-    "safelight-loop": "Safelight: claim 100, complete 100, nothing else",
+    "safelight": "Safelight: the processor's Claims with 100 slots, a task a job",
+    "safelight-loop": "Safelight: exchange of 100 and 100, nothing else",
     "pgqueuer": "PgQueuer, batches of 100",
     "procrastinate": "Procrastinate, 100 at once",
     "system": "Safelight whole: processor, 2 sandboxed children, results, news",
@@ -66,22 +66,10 @@ async def fill(ground: Ground, kind: str, dsn: str, count: int) -> None:
 async def _fill_ours(dsn: str, count: int) -> None:
     from support.jobs import new_job  # noqa: PLC0415
 
-    connection = await asyncpg.connect(dsn)
-    for at in range(0, count, _BULK):
-        jobs = [new_job() for _ in range(min(_BULK, count - at))]
-        await connection.execute(
-            load("safelight.jobs")["enqueue"],
-            [job.tenant for job in jobs],
-            [job.id for job in jobs],
-            [job.pipeline for job in jobs],
-            [job.params for job in jobs],
-            ["[]" for _ in jobs],
-            [job.fingerprint for job in jobs],
-            [None for _ in jobs],
-            [job.max_attempts for job in jobs],
-            [job.traceparent for job in jobs],
-        )
-    await connection.close()
+    async with open_pool(Settings(database_url=dsn)) as pool:
+        queue = JobQueue(pool)
+        for at in range(0, count, _BULK):
+            await queue.enqueue_many([new_job() for _ in range(min(_BULK, count - at))])
 
 
 async def _schema(kind: str, dsn: str) -> None:
@@ -150,13 +138,6 @@ async def _drain(area: Area, ground: Ground, plan: Plan) -> None:
         Figure("queue-drain-cpu-per-job", spent["safelight"], spent["pgqueuer"], "pgqueuer", 0.55, "less"),
         Figure("queue-drain-rate", ours, theirs, "pgqueuer", 1.8),
         Figure("queue-drain-rate", ours, slower, "procrastinate", 20.0),
-        Figure(
-            "queue-drain-rate-one-complete-per-job",
-            found["safelight-single"]["rate"],
-            slower,
-            "procrastinate",
-            4.0,
-        ),
         Figure("system-drain-rate", found["system"]["rate"], slower, "procrastinate", 1.0),
     ]
 

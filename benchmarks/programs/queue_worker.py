@@ -5,10 +5,8 @@ before: from the first handler's start to the moment when the last result is rec
 when each job was enqueued (by a clock that all processes share) and answers how long they took to start.
 
 Kinds of ours:
-    safelight         the processor's own Claims and Leases with 100 slots; what has ended meanwhile is
-                      recorded by one fenced `complete`, which stores a result for every job
-    safelight-single  the same, with one `complete` for each job
-    safelight-loop    nothing but `claim` of 100 and `complete` of 100 in turns
+    safelight         the processor's own Claims and Leases with 100 slots, and a result for every job
+    safelight-loop    nothing but the queue's `exchange`: 100 ends and 100 claims a statement
 """
 
 # ruff: noqa: PLC0415  each kind imports only what it needs, so that none pays for the others
@@ -55,9 +53,7 @@ async def safelight(kind: str, mode: str, dsn: str, count: int, redis_url: str) 
         if kind == "safelight-loop":
             await _loop(queue, count)
         else:
-            await _claims(
-                queue, settings, count, redis_url if mode == "serve" else "", batched=kind == "safelight"
-            )
+            await _claims(queue, settings, count, redis_url if mode == "serve" else "")
 
 
 def _ended(lease):
@@ -74,65 +70,37 @@ def _ended(lease):
 
 
 async def _loop(queue, count: int) -> None:
-    worker, ended = uuid4(), 0
-    while ended < count:
-        leases = await queue.claim(["noop"], SLOTS, worker, 15.0)
-        for _ in leases:
+    worker, ended, recorded = uuid4(), [], 0
+    while recorded < count:
+        exchanged = await queue.exchange(ended, ["noop"], SLOTS, worker, 15.0)
+        for _ in exchanged.leases:
             started()
-        ended += len(await queue.complete([_ended(lease) for lease in leases]))
+        recorded += len(exchanged.changes)
+        ended = [_ended(lease) for lease in exchanged.leases]
 
 
-class Completer:
-    """Records everything that has ended since the last statement began, in one statement."""
-
-    def __init__(self, queue) -> None:
-        self._queue = queue
-        self._waiting = []
-        self._news = asyncio.Event()
-
-    async def complete(self, ended):
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append((ended, future))
-        self._news.set()
-        return await future
-
-    async def run(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            batch, self._waiting = self._waiting, []
-            changes = await self._queue.complete([ended for ended, _ in batch])
-            for ended, future in batch:
-                future.set_result(changes.get(ended.fence))
-
-
-async def _claims(queue, settings, count: int, redis_url: str, *, batched: bool) -> None:
+async def _claims(queue, settings, count: int, redis_url: str) -> None:
     from safelight_processor.claims import Claims
     from safelight_processor.leases import Leases, Run
 
-    leases, completer = Leases(queue, settings), Completer(queue)
-    left = count
+    leases = Leases(queue, settings)
+    left, over = count, asyncio.Event()
 
     async def execute(run: Run) -> None:
         nonlocal left
-        started(json.loads(run.lease.params).get("t"))
-        ended = _ended(run.lease)
-        change = (
-            await completer.complete(ended) if batched else (await queue.complete([ended])).get(ended.fence)
-        )
-        assert change is not None
-        leases.remove(run)
+        started(json.loads(run.lease.params).get("t") if redis_url else None)
+        assert await leases.complete(_ended(run.lease)) is not None
         left -= 1
         if not left:
-            claims.stop()
+            over.set()
 
     claims = Claims(queue, leases, settings, execute, slots=SLOTS, worker=uuid4())
     claims.pipelines = ["noop"]
     async with asyncio.TaskGroup() as group:
-        background = [group.create_task(completer.run())]
+        background = [group.create_task(claims.run(group))]
         if redis_url:
-            background.append(group.create_task(_woken(redis_url, claims.wake.set)))
-        await claims.run(group)
+            background.append(group.create_task(_woken(redis_url, claims.wake)))
+        await over.wait()
         for task in background:
             task.cancel()
 

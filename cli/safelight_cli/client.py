@@ -52,10 +52,10 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def submit(
-        self, path: Path, pipeline: str, params: Json, sent: Callable[[int], None] = lambda _: None
-    ) -> Json:
+    async def submit(self, path: Path, asked: Json, sent: Callable[[int], None] = lambda _: None) -> Json:
         """Uploads one image; tried three times under one id, so that it can only become one job.
+
+        `asked` is `pipeline` and what else a submission takes.
 
         Raises:
             ProblemError: the server refused it. httpx.TransportError: it could not be reached.
@@ -63,16 +63,14 @@ class Client:
         job_id = uuid4()
         for attempt in range(1, _TRIES + 1):
             try:
-                return await self._put(job_id, path, pipeline, params, sent)
+                return await self._put(job_id, path, asked, sent)
             except (httpx.TransportError, ProblemError) as error:
                 if attempt == _TRIES or (isinstance(error, ProblemError) and not error.retryable):
                     raise
                 await asyncio.sleep(2**attempt * random.uniform(0.25, 0.5))  # noqa: S311
         raise AssertionError
 
-    async def _put(
-        self, job_id: UUID, path: Path, pipeline: str, params: Json, sent: Callable[[int], None]
-    ) -> Json:
+    async def _put(self, job_id: UUID, path: Path, asked: Json, sent: Callable[[int], None]) -> Json:
         async def body() -> AsyncIterator[bytes]:
             total = 0
             with path.open("rb") as source:
@@ -83,7 +81,7 @@ class Client:
 
         answer = await self._http.put(
             f"/api/jobs/{job_id}",
-            params={"pipeline": pipeline, "params": json.dumps(params), "name": path.name},
+            params={**asked, "name": path.name},
             headers={"Content-Length": str(path.stat().st_size), "Content-Type": "application/octet-stream"},
             content=body(),
         )

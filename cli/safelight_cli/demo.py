@@ -76,7 +76,7 @@ async def _restore(first: str, second: str, out: Path, console: Console) -> Json
     """Uploads at the first pod, watches and downloads at the second."""
     picture = _DEMO / "attic.jpg"
     async with Client(first) as a, Client(second) as b:
-        job = await upload(a, picture, "restore", {}, console)
+        job = await upload(a, picture, {"pipeline": "restore"}, console)
         console.print(f"accepted by {first}: job {job['id']}", highlight=False)
         console.print(f"watching it at {second}", highlight=False)
         job = await show(b, job["id"], console)

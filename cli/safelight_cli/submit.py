@@ -18,6 +18,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("submit", help="submit pictures, watch them, fetch the results")
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE")
     parser.add_argument("--pipeline", default="restore", help="what to do (default: restore)")
+    parser.add_argument("--priority", type=int, choices=range(4), default=1, help="3 is first (default: 1)")
     parser.add_argument("--params", default="{}", type=_params, help="the pipeline's parameters, as JSON")
     parser.add_argument("--out", type=Path, help="folder for the results (default: beside each picture)")
     parser.add_argument("--no-wait", action="store_true", help="print the job ids and leave")
@@ -42,9 +43,10 @@ def run(args: argparse.Namespace) -> int:
 async def _submit(args: argparse.Namespace) -> int:
     console = Console()
     failed = 0
+    asked = {"pipeline": args.pipeline, "priority": args.priority, "params": json.dumps(args.params)}
     async with Client(args.url, args.key) as client:
         for picture in args.pictures:
-            job = await upload(client, picture, args.pipeline, args.params, console)
+            job = await upload(client, picture, asked, console)
             console.print(f"{picture.name}: job {job['id']}", highlight=False)
             if args.no_wait:
                 continue
@@ -55,12 +57,12 @@ async def _submit(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-async def upload(client: Client, picture: Path, pipeline: str, params: Json, console: Console) -> Json:
-    """Uploads one picture with a bar; answers the job."""
+async def upload(client: Client, picture: Path, asked: Json, console: Console) -> Json:
+    """Uploads one picture with a bar, `asked` says for what; answers the job."""
     columns = (TextColumn("uploading"), BarColumn(bar_width=32), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=picture.stat().st_size)
-        return await client.submit(picture, pipeline, params, lambda sent: bar.update(task, completed=sent))
+        return await client.submit(picture, asked, lambda sent: bar.update(task, completed=sent))
 
 
 async def fetch(client: Client, job: Json, folder: Path, stem: str) -> list[Path]:

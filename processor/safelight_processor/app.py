@@ -67,6 +67,7 @@ async def run(settings: Settings) -> None:
         runs.memory = {info.name: memory for info, memory in offered}
         claims.pipelines = list(runs.offers)
         metrics.slots.set(slots)
+        metrics.slots_busy.set_function(lambda: len(leases))
         metrics.build_info.labels(version=__version__, pillow=children.pillow).set(1)
         _log.info(
             "processor.started",
@@ -80,10 +81,10 @@ async def run(settings: Settings) -> None:
             if channel == keys.CANCEL:
                 leases.cancel(JobKey.parse(data.decode()))
             else:
-                claims.wake.set()
+                claims.wake()
 
         async def woken() -> None:
-            claims.wake.set()
+            claims.wake()
 
         tail = Tail(subscriber, [keys.WAKE, keys.CANCEL], receive, woken)
         checks = Health()
@@ -120,7 +121,7 @@ async def run(settings: Settings) -> None:
                     supervise("redis", stream.ping, 2.0, checks),
                 )
             ]
-            group.create_task(_begin(queue, claims, [info for info, _ in offered], group))
+            background.append(group.create_task(_begin(queue, claims, [info for info, _ in offered], group)))
             await drain.run()
             for task in background:
                 task.cancel()

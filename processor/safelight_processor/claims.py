@@ -1,12 +1,18 @@
-"""Free slot -> claim -> run. As many jobs are claimed as there are free slots, never more.
+"""Free slot -> claim -> run -> its end recorded -> free slot. One statement carries both ways.
 
 Woken by Redis when a job is enqueued and by a run that ends; a jittered look every two seconds at
-most is the floor under both.
+most is the floor under both. What ended while statements were under way is recorded by the next one,
+together with the claim for the slots that are free then: one commit for many when it is busy, and no
+waiting when it is not. A slot is free again only when the queue has recorded or refused how its run ended.
+
+`app` starts the loop; `runs` executes what it claims and hands the end to `leases.complete`.
 """
 
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import groupby
+from operator import attrgetter
 from uuid import UUID
 
 import structlog
@@ -16,13 +22,14 @@ from safelight.errors import Failure
 from safelight.jobs.job import Lease
 from safelight.jobs.queue import JobQueue
 from safelight.telemetry import metrics
-from safelight_processor.leases import Leases, Run
+from safelight_processor.leases import Leases, Run, Unrecorded
 
+_UNDER_WAY = 2
 _log = structlog.get_logger()
 
 
 class Claims:
-    """The loop that keeps the slots busy."""
+    """The loop that keeps the slots busy, and records how their runs end."""
 
     def __init__(
         self,
@@ -40,51 +47,101 @@ class Claims:
         self._execute = execute
         self._slots = slots
         self._worker = worker
+        self._under_way = 0  # statements
+        self._expected = 0  # jobs that they may bring, less the runs whose end they record
+        self._look = True  # there may be a job to claim
         self.pipelines: Sequence[str] = ()
-        self.wake = leases.freed
         self.stopped = False
         self.finished = asyncio.Event()
 
+    def wake(self) -> None:
+        """There may be a job to claim."""
+        self._look = True
+        self._leases.freed.set()
+
     async def run(self, tasks: asyncio.TaskGroup) -> None:
-        """Until `stopped`; each claimed job becomes a task of the group."""
-        while not self.stopped:
-            self.wake.clear()
-            try:
-                full = await self._claim(tasks)
-            except Failure as failure:
-                # Postgres is away. What runs goes on; new work has to wait.
-                _log.warning("claim.failed", code=failure.code, cause=repr(failure.__cause__))
-                full = False
-            # When every free slot was filled, or none is free, only a run that ends changes that.
-            pause = None if full else self._settings.poll_seconds * random.uniform(0.5, 1.0)  # noqa: S311
-            try:
-                async with asyncio.timeout(pause):
-                    await self.wake.wait()
-            except TimeoutError:
+        """For ever; each statement and each claimed job becomes a task of the group.
+
+        Once `stopped`, it only records.
+        """
+        while True:
+            self._leases.freed.clear()
+            while self._start(tasks):
                 pass
-        self.finished.set()
+            if self.stopped and not self._under_way:
+                self.finished.set()
+            try:
+                async with asyncio.timeout(self._settings.poll_seconds * random.uniform(0.5, 1.0)):  # noqa: S311
+                    await self._leases.freed.wait()
+            except TimeoutError:
+                self._look = True
 
-    async def _claim(self, tasks: asyncio.TaskGroup) -> bool:
-        free = self._slots - len(self._leases)
-        if free <= 0:
-            return True
-        leases = await self._queue.claim(self.pipelines, free, self._worker, self._settings.lease_seconds)
-        for lease in leases:
-            self._begin(lease, tasks)
-        return len(leases) == free
+    def _start(self, tasks: asyncio.TaskGroup) -> bool:
+        """One more statement, if there is anything for it to do.
 
-    def _begin(self, lease: Lease, tasks: asyncio.TaskGroup) -> None:
-        metrics.jobs_claimed_total.labels(pipeline=lease.pipeline).inc()
-        metrics.job_wait_seconds.labels(pipeline=lease.pipeline).observe(lease.waited)
-        _log.info("job.claimed", job=str(lease.id), pipeline=lease.pipeline, attempt=lease.attempt)
-        run = Run(lease)
-        self._leases.add(run)
-        if self.stopped:
-            # The claim was on its way when the drain began.
-            run.interrupt("drain")
-        tasks.create_task(self._execute(run))
+        Two at a time, each for half of the slots at most: one is on its way while the other's runs go on.
+        """
+        if self._under_way == _UNDER_WAY:
+            return False
+        share = max(1, self._slots // _UNDER_WAY)
+        ended = self._leases.take_ended(share)
+        free = 0 if self.stopped else self._slots - len(self._leases) + len(ended) - self._expected
+        # A second statement only claims for what it frees; for the rest there is the first.
+        slots = max(0, min(free, share) if self._under_way else free) if ended or self._look else 0
+        if not ended and (not slots or self._under_way):
+            return False
+        self._look = False
+        self._under_way += 1
+        self._expected += slots - len(ended)
+        tasks.create_task(self._turn(ended, slots, tasks))
+        return True
+
+    async def _turn(self, ended: Sequence[Unrecorded], slots: int, tasks: asyncio.TaskGroup) -> None:
+        """One statement: what ended is recorded, what is free is filled."""
+        try:
+            exchanged = await self._queue.exchange(
+                [end.ended for end in ended],
+                self.pipelines,
+                slots,
+                self._worker,
+                self._settings.lease_seconds,
+            )
+        except Failure as failure:
+            # Postgres is away. What runs goes on; new work has to wait.
+            _log.warning("claim.failed", code=failure.code, cause=repr(failure.__cause__))
+            for end in ended:
+                end.fail(failure)
+            return
+        else:
+            for end in ended:
+                self._leases.remove(end.ended.fence)
+                end.settle(exchanged.changes.get(end.ended.fence))
+            self._begin(exchanged.leases, tasks)
+            # When every slot was filled there may be more; else only news, or a look later on, changes that.
+            self._look = self._look or len(exchanged.leases) == slots
+        finally:
+            self._under_way -= 1
+            self._expected -= slots - len(ended)
+            self._leases.freed.set()
+
+    def _begin(self, leases: Sequence[Lease], tasks: asyncio.TaskGroup) -> None:
+        log = _log.bind()
+        for pipeline, some in groupby(leases, key=attrgetter("pipeline")):
+            waited = metrics.job_wait_seconds.labels(pipeline)
+            begun = 0
+            for lease in some:
+                waited.observe(lease.waited)
+                log.info("job.claimed", job=lease.id, pipeline=pipeline, attempt=lease.attempt)
+                run = Run(lease)
+                self._leases.add(run)
+                if self.stopped:
+                    # The claim was on its way when the drain began.
+                    run.interrupt("drain")
+                tasks.create_task(self._execute(run))
+                begun += 1
+            metrics.jobs_claimed_total.labels(pipeline).inc(begun)
 
     def stop(self) -> None:
         """Claims nothing more."""
         self.stopped = True
-        self.wake.set()
+        self._leases.freed.set()

@@ -49,18 +49,14 @@ class Drain:
         if len(self._leases):
             _log.info("drain.releases", running=len(self._leases))
             self._leases.interrupt_all("drain")
-        await self._empty()
+        await self._leases.empty.wait()
         _log.info("drain.done")
 
     async def _empty_or_hurry(self) -> None:
-        empty, hurry = asyncio.ensure_future(self._empty()), asyncio.ensure_future(self._hurry.wait())
+        empty = asyncio.ensure_future(self._leases.empty.wait())
+        hurry = asyncio.ensure_future(self._hurry.wait())
         try:
             await asyncio.wait({empty, hurry}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             empty.cancel()
             hurry.cancel()
-
-    async def _empty(self) -> None:
-        while len(self._leases):
-            self._leases.freed.clear()
-            await self._leases.freed.wait()

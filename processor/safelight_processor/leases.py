@@ -1,7 +1,7 @@
 """The runs of this process and their leases: one heartbeat for all, which also carries their progress.
 
-`claims` puts runs in, `runs` takes them out. A lease that the database no longer knows is lost:
-its run is stopped, and whatever it still says will be refused.
+`claims` puts runs in; `runs` says how each ended, and `claims` records it. A lease that the database
+no longer knows is lost: its run is stopped, and whatever it still says will be refused.
 """
 
 import asyncio
@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import structlog
 
 from safelight.config import Settings
-from safelight.jobs.job import Beat, Fence, Lease
+from safelight.errors import Failure
+from safelight.jobs.job import Beat, Change, Ended, Fence, Lease
 from safelight.jobs.queue import JobQueue
 from safelight.telemetry import metrics
 from safelight.wire.cursor import Cursor
@@ -77,6 +78,28 @@ class Run:
         )
 
 
+class Unrecorded:
+    """How a run ended, while the queue has not said whether it counts."""
+
+    def __init__(self, ended: Ended) -> None:
+        self.ended = ended
+        self._said: asyncio.Future[Change | None] = asyncio.get_running_loop().create_future()
+
+    def settle(self, change: Change | None) -> None:
+        """It was recorded, or refused because the lease was lost."""
+        if not self._said.done():
+            self._said.set_result(change)
+
+    def fail(self, failure: Failure) -> None:
+        """Nobody knows whether it was recorded."""
+        if not self._said.done():
+            self._said.set_exception(failure)
+
+    async def said(self) -> Change | None:
+        """Waits for it."""
+        return await self._said
+
+
 class Leases:
     """The live runs, by their fence."""
 
@@ -84,7 +107,10 @@ class Leases:
         self._queue = queue
         self._seconds = settings.lease_seconds
         self._runs: dict[Fence, Run] = {}
-        self.freed = asyncio.Event()
+        self._ended: list[Unrecorded] = []
+        self.freed = asyncio.Event()  # a slot is free, or an end waits to be recorded
+        self.empty = asyncio.Event()
+        self.empty.set()
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -95,13 +121,30 @@ class Leases:
     def add(self, run: Run) -> None:
         """A run begins."""
         self._runs[run.lease.fence] = run
-        metrics.slots_busy.set(len(self._runs))
+        self.empty.clear()
 
-    def remove(self, run: Run) -> None:
-        """A run is over, and the queue knows."""
-        self._runs.pop(run.lease.fence, None)
-        metrics.slots_busy.set(len(self._runs))
+    def remove(self, fence: Fence) -> None:
+        """A run is over, and the queue knows. Saying so twice does no harm."""
+        if self._runs.pop(fence, None) is not None:
+            self.freed.set()
+            if not self._runs:
+                self.empty.set()
+
+    async def complete(self, ended: Ended) -> Change | None:
+        """Has the end of a run recorded; None when its lease was lost. Its slot is free then.
+
+        Raises:
+            Failure: `unavailable`; then it is not known whether it was recorded.
+        """
+        end = Unrecorded(ended)
+        self._ended.append(end)
         self.freed.set()
+        return await end.said()
+
+    def take_ended(self, most: int) -> list[Unrecorded]:
+        """The oldest ends that wait to be recorded; the caller says what became of each."""
+        ended, self._ended = self._ended[:most], self._ended[most:]
+        return ended
 
     def cancel(self, key: JobKey) -> None:
         """A person asked for the job to stop."""

@@ -76,7 +76,7 @@ class Runs:
             # A bug of ours. The lease expires, and the job is rescued, with one attempt less.
             log.exception("run.broken")
         finally:
-            self._leases.remove(run)
+            self._leases.remove(run.lease.fence)
 
     @contextmanager
     def _folder(self) -> Iterator[Path | None]:
@@ -224,10 +224,7 @@ class Runs:
             error=error,
         )
 
-        async def record() -> Change | None:
-            return (await self._queue.complete([ended])).get(run.lease.fence)
-
-        change = await self._patiently(run, record)
+        change = await self._patiently(run, lambda: self._leases.complete(ended))
         if change is not None:
             labels = {"pipeline": run.lease.pipeline, "state": change.state}
             metrics.jobs_completed_total.labels(**labels).inc()

@@ -1,7 +1,7 @@
 """Jobs in any state, for tests that need one."""
 
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 
@@ -10,6 +10,7 @@ from safelight.jobs.queue import JobQueue
 from safelight.wire.key import JobKey
 from safelight.wire.resources import JobError
 from safelight.wire.trace import traceparent
+from safelight.wire.uuid7 import uuid7
 
 WORKER = UUID(int=1)
 LEASE = 15.0
@@ -19,7 +20,7 @@ def new_job(**changes: Any) -> NewJob:
     """A job that nobody has enqueued yet."""
     job = NewJob(
         tenant=1,
-        id=uuid4(),
+        id=uuid7(),
         pipeline="noop",
         params="{}",
         inputs=[],

@@ -17,7 +17,7 @@ from safelight.wire import resources
 from safelight.wire.key import JobKey
 from safelight.wire.trace import traceparent
 from safelight.wire.uuid7 import uuid7
-from safelight_api.offers import check_images, check_params, fingerprint
+from safelight_api.offers import check_images, check_params, check_priority, fingerprint
 from safelight_api.services import Services
 from safelight_api.upload.receive import Caps, Submission, linger, receive_body
 
@@ -72,6 +72,7 @@ async def _before_the_body(request: Req, services: Services) -> tuple[int, str |
     caller = await services.auth.caller(request.headers)
     tenant = caller.owner("write")
     idempotency_key = _idempotency_key(request)
+    check_priority(request.query_params.get("priority"))
     if "pipeline" in request.query_params:
         info = await services.offers.find(request.query_params["pipeline"])
         check_params(info, request.query_params.get("params"))
@@ -89,7 +90,7 @@ async def _receive(
         content_length=int(length) if length and length.isdigit() else None,
         fields={
             name: request.query_params[name]
-            for name in ("pipeline", "params", "name")
+            for name in ("pipeline", "priority", "params", "name")
             if name in request.query_params
         },
         store=services.store,
@@ -121,6 +122,7 @@ async def _enqueue(
         tenant=tenant,
         id=job_id,
         pipeline=info.name,
+        priority=check_priority(received.fields.get("priority")),
         params=params,
         inputs=[
             StoredFile(

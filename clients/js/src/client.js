@@ -108,11 +108,11 @@ export class Safelight {
     return (await this.#json('GET', '/api/pipelines', { signal })).pipelines;
   }
 
-  async #submit(files, { pipeline, params, id = uuid7(), name, signal, onBytes }) {
+  async #submit(files, { pipeline, params, priority, id = uuid7(), name, signal, onBytes }) {
     const { clock } = this.#env;
     const text = params && Object.keys(params).length ? JSON.stringify(params) : undefined;
-    const body = isBlob(files) ? files : form(files, { pipeline, params: text });
-    const path = `/api/jobs/${id}${body === files ? query({ pipeline, params: text, name: name ?? files.name }) : ''}`;
+    const body = isBlob(files) ? files : form(files, { pipeline, params: text, priority });
+    const path = `/api/jobs/${id}${body === files ? query({ pipeline, params: text, priority, name: name ?? files.name }) : ''}`;
     const headers = body === files ? { 'Content-Type': files.type || 'application/octet-stream' } : {};
     const job = await persistently(
       async (attempt) => {
@@ -183,9 +183,10 @@ function parsed(answer) {
   }
 }
 
-function form(files, { pipeline, params = '{}' }) {
+function form(files, { pipeline, params = '{}', priority }) {
   const body = new FormData();
   body.append('pipeline', pipeline);
+  if (priority !== undefined) body.append('priority', String(priority));
   body.append('params', params);
   for (const file of files) body.append('file', file, file.name ?? 'image');
   return body;

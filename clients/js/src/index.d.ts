@@ -24,6 +24,8 @@ export interface JobError {
 export interface Job {
   id: string;
   pipeline: string;
+  /** 0 waits for all others, 1 is normal, 3 is first. */
+  priority: number;
   state: State;
   reason: string;
   stage: string | null;
@@ -108,6 +110,8 @@ export interface UploadProgress {
 export interface SubmitOptions {
   pipeline: string;
   params?: Record<string, unknown>;
+  /** 0 to 3, 1 unless given. */
+  priority?: number;
   signal?: AbortSignal;
   onUpload?(progress: UploadProgress): void;
 }

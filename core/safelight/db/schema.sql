@@ -1,5 +1,169 @@
 -- Generated from the migrations by `make generate`. Read it, never edit it.
 
+CREATE FUNCTION public.enqueue(tenants integer[], ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[], most_attempts smallint[], traceparents text[], lanes integer[], flows integer[], places integer[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], flow_tenants integer[], flow_lanes integer[]) RETURNS TABLE(created boolean, head bigint)
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  heads bigint[];
+  starts bigint[];   -- the rank of the next job of each flow
+  steps bigint[];
+begin
+  heads := array(
+    select coalesce(waiting.rank, (extract(epoch from now()) * 1e9)::bigint)
+    from unnest(lane_pipelines, lane_priorities, lane_lows) with ordinality as l (pipeline, priority, low, lane)
+    left join lateral (
+      select rank from ready
+      where pipeline = l.pipeline and priority = l.priority and rank >= l.low and not delayed and state = 'queued'
+      order by rank
+      limit 1
+    ) waiting on true
+    order by lane
+  );
+  select array_agg(greatest(heads[f.lane], last.rank + f.step) order by f.flow), array_agg(f.step order by f.flow)
+  into starts, steps
+  from (
+    select u.*, 1000 / coalesce((select weight from tenant where id = u.tenant_id), 1) as step
+    from unnest(flow_tenants, flow_lanes) with ordinality as u (tenant_id, lane, flow)
+  ) f
+  left join lateral (
+    select rank from ready
+    where pipeline = lane_pipelines[f.lane] and priority = lane_priorities[f.lane] and tenant_id = f.tenant_id
+      and rank >= heads[f.lane]
+    order by rank desc
+    limit 1
+  ) last on true;
+
+  return query
+  with asked as materialized (
+    select * from unnest(tenants, ids, params_texts, inputs_texts, fingerprints, idempotency_keys, most_attempts,
+                         traceparents, lanes, flows, places) with ordinality
+      as t (tenant_id, id, params, inputs, fingerprint, idempotency_key, max_attempts, traceparent, lane, flow, place, ask)
+  ), accepted as (
+    insert into job (tenant_id, id, pipeline, priority, params, inputs, fingerprint, idempotency_key, max_attempts, traceparent)
+    select tenant_id, id, lane_pipelines[lane], lane_priorities[lane], params::jsonb, inputs::jsonb, fingerprint,
+           idempotency_key, max_attempts, traceparent
+    from asked
+    on conflict do nothing
+    returning tenant_id, id
+  ), placed as (
+    insert into ready (tenant_id, job_id, pipeline, priority, rank, max_attempts, epoch, seq, state, reason)
+    select a.tenant_id, a.id, lane_pipelines[a.lane], lane_priorities[a.lane], starts[a.flow] + a.place * steps[a.flow],
+           a.max_attempts, 1, 1, 'queued', 'submitted'
+    from accepted join asked a using (tenant_id, id)
+  )
+  select accepted.id is not null, heads[a.lane]
+  from asked a left join accepted using (tenant_id, id)
+  order by a.ask;
+end $$;
+
+CREATE FUNCTION public.exchange(tenants integer[], ids uuid[], lease_epochs integer[], states text[], reasons text[], progresses real[], stages text[], results text[], outputs_texts text[], errors text[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], slots integer, worker uuid, lease_seconds double precision) RETURNS TABLE(claimed boolean, tenant_id integer, job_id uuid, epoch integer, seq integer, lease_epoch integer, attempt smallint, state text, reason text, seconds double precision, max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb, traceparent text)
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  spots tid[] := '{}';
+  lane integer;
+begin
+  if cardinality(ids) > 0 then
+    return query
+    with gone as (
+      delete from ready r
+      using unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
+        as e (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
+      where r.tenant_id = e.tenant_id and r.job_id = e.job_id and r.state = 'running' and r.lease_epoch = e.lease_epoch
+      returning r.tenant_id, r.job_id, r.pipeline, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since, r.opened_at,
+                r.started_at, r.cancel_requested_at is not null as canceled,
+                e.state, e.reason, e.progress, e.stage, e.result, e.outputs, e.error
+    ), recorded as (
+      insert into done (tenant_id, job_id, pipeline, epoch, seq, state, reason, attempt, lease_epoch, opened_at, claimed_at,
+                        started_at, progress, stage, result, outputs, error)
+      select tenant_id, job_id, pipeline, epoch, seq + 1,
+             case when canceled then 'canceled' else state end,
+             case when canceled then 'canceled' else reason end,
+             attempt, lease_epoch, opened_at, since, started_at, progress, stage,
+             case when not canceled then result::jsonb end,
+             case when canceled then '[]' else outputs::jsonb end,
+             case when not canceled then error::jsonb end
+      from gone
+      returning tenant_id, job_id, epoch, seq, lease_epoch, attempt, state, reason, finished_at, claimed_at
+    )
+    select false, tenant_id, job_id, epoch, seq, lease_epoch, attempt, state, reason,
+           extract(epoch from finished_at - claimed_at)::float8,
+           null::smallint, null::smallint, null::text, null::smallint, null::bigint, null::jsonb, null::jsonb, null::text
+    from recorded;
+  end if;
+
+  for lane in 1 .. cardinality(lane_pipelines) loop
+    exit when cardinality(spots) >= slots;
+    if lane_priorities[lane] = lane_priorities[1] then  -- each pipeline comes with every priority, so here it is met once
+      spots := spots || array(
+        select ctid from ready
+        where pipeline = lane_pipelines[lane] and delayed and run_at <= now()
+          and state = 'queued' and cancel_requested_at is null
+        order by run_at
+        limit (slots - cardinality(spots) + 1) / 2
+        for update skip locked
+      );
+    end if;
+    spots := spots || array(
+      select ctid from ready
+      where pipeline = lane_pipelines[lane] and priority = lane_priorities[lane] and rank >= lane_lows[lane]
+        and not delayed and state = 'queued' and cancel_requested_at is null
+      order by rank
+      limit slots - cardinality(spots)
+      for update skip locked
+    );
+  end loop;
+
+  if cardinality(spots) > 0 then
+    return query
+    with taken as (
+      update ready r
+      set state = 'running', reason = 'claimed', seq = r.seq + 1, attempt = r.attempt + 1,
+          lease_epoch = r.lease_epoch + 1, since = now(), started_at = coalesce(r.started_at, now()), worker_id = worker,
+          lease_expires_at = now() + make_interval(secs => lease_seconds), delayed = false,
+          progress = 0, progress_n = 0, stage = null, status = null
+      from unnest(spots) as p (spot)
+      where r.ctid = p.spot
+      returning r.*
+    )
+    select true, t.tenant_id, t.job_id, t.epoch, t.seq, t.lease_epoch, t.attempt, t.state, t.reason,
+           extract(epoch from now() - t.run_at)::float8, t.max_attempts, t.crashes, t.pipeline, t.priority, t.rank,
+           j.params, j.inputs, j.traceparent
+    from taken t join job j on j.tenant_id = t.tenant_id and j.id = t.job_id;
+  end if;
+end $$;
+
+CREATE FUNCTION public.make_done_partitions(days integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+declare
+  first date;
+  made integer := 0;
+begin
+  perform pg_advisory_xact_lock(5381922);
+  select greatest((now() at time zone 'UTC')::date, max((finished_at at time zone 'UTC')::date) + 1) into first
+  from done_unplaced;
+  for day in 0 .. days loop
+    if to_regclass('done_' || to_char(first + day, 'YYYYMMDD')) is null then
+      execute format('create table %I (like done including defaults including constraints)',
+                     'done_' || to_char(first + day, 'YYYYMMDD'));
+      execute format('alter table done attach partition %I for values from (%L) to (%L)',
+                     'done_' || to_char(first + day, 'YYYYMMDD'),
+                     (first + day)::text || ' 00:00+00', (first + day + 1)::text || ' 00:00+00');
+      made := made + 1;
+    end if;
+  end loop;
+  return made;
+end $$;
+
 CREATE TABLE public.api_key (
     tenant_id integer NOT NULL,
     id text NOT NULL,
@@ -56,6 +220,7 @@ CREATE TABLE public.blob_loose (
 CREATE TABLE public.done (
     tenant_id integer NOT NULL,
     job_id uuid NOT NULL,
+    pipeline text NOT NULL COLLATE pg_catalog."C",
     epoch integer NOT NULL,
     seq integer NOT NULL,
     state text NOT NULL,
@@ -74,12 +239,230 @@ CREATE TABLE public.done (
     CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
     CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
     CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
+)
+PARTITION BY RANGE (finished_at);
+
+CREATE TABLE public.done_20261124 (
+    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
+    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
+    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
+    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
+    seq integer CONSTRAINT done_seq_not_null NOT NULL,
+    state text CONSTRAINT done_state_not_null NOT NULL,
+    reason text CONSTRAINT done_reason_not_null NOT NULL,
+    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
+    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
+    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
+    claimed_at timestamp with time zone,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
+    progress real CONSTRAINT done_progress_not_null NOT NULL,
+    stage text,
+    result jsonb,
+    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
+    error jsonb,
+    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
+    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
+    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
+);
+
+CREATE TABLE public.done_20261125 (
+    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
+    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
+    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
+    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
+    seq integer CONSTRAINT done_seq_not_null NOT NULL,
+    state text CONSTRAINT done_state_not_null NOT NULL,
+    reason text CONSTRAINT done_reason_not_null NOT NULL,
+    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
+    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
+    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
+    claimed_at timestamp with time zone,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
+    progress real CONSTRAINT done_progress_not_null NOT NULL,
+    stage text,
+    result jsonb,
+    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
+    error jsonb,
+    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
+    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
+    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
+);
+
+CREATE TABLE public.done_20261126 (
+    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
+    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
+    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
+    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
+    seq integer CONSTRAINT done_seq_not_null NOT NULL,
+    state text CONSTRAINT done_state_not_null NOT NULL,
+    reason text CONSTRAINT done_reason_not_null NOT NULL,
+    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
+    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
+    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
+    claimed_at timestamp with time zone,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
+    progress real CONSTRAINT done_progress_not_null NOT NULL,
+    stage text,
+    result jsonb,
+    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
+    error jsonb,
+    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
+    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
+    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
+);
+
+CREATE TABLE public.done_20261127 (
+    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
+    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
+    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
+    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
+    seq integer CONSTRAINT done_seq_not_null NOT NULL,
+    state text CONSTRAINT done_state_not_null NOT NULL,
+    reason text CONSTRAINT done_reason_not_null NOT NULL,
+    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
+    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
+    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
+    claimed_at timestamp with time zone,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
+    progress real CONSTRAINT done_progress_not_null NOT NULL,
+    stage text,
+    result jsonb,
+    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
+    error jsonb,
+    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
+    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
+    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
+);
+
+CREATE TABLE public.done_20261128 (
+    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
+    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
+    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
+    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
+    seq integer CONSTRAINT done_seq_not_null NOT NULL,
+    state text CONSTRAINT done_state_not_null NOT NULL,
+    reason text CONSTRAINT done_reason_not_null NOT NULL,
+    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
+    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
+    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
+    claimed_at timestamp with time zone,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
+    progress real CONSTRAINT done_progress_not_null NOT NULL,
+    stage text,
+    result jsonb,
+    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
+    error jsonb,
+    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
+    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
+    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
+);
+
+CREATE TABLE public.done_20261129 (
+    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
+    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
+    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
+    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
+    seq integer CONSTRAINT done_seq_not_null NOT NULL,
+    state text CONSTRAINT done_state_not_null NOT NULL,
+    reason text CONSTRAINT done_reason_not_null NOT NULL,
+    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
+    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
+    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
+    claimed_at timestamp with time zone,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
+    progress real CONSTRAINT done_progress_not_null NOT NULL,
+    stage text,
+    result jsonb,
+    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
+    error jsonb,
+    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
+    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
+    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
+);
+
+CREATE TABLE public.done_20261130 (
+    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
+    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
+    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
+    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
+    seq integer CONSTRAINT done_seq_not_null NOT NULL,
+    state text CONSTRAINT done_state_not_null NOT NULL,
+    reason text CONSTRAINT done_reason_not_null NOT NULL,
+    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
+    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
+    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
+    claimed_at timestamp with time zone,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
+    progress real CONSTRAINT done_progress_not_null NOT NULL,
+    stage text,
+    result jsonb,
+    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
+    error jsonb,
+    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
+    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
+    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
+);
+
+CREATE TABLE public.done_20261201 (
+    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
+    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
+    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
+    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
+    seq integer CONSTRAINT done_seq_not_null NOT NULL,
+    state text CONSTRAINT done_state_not_null NOT NULL,
+    reason text CONSTRAINT done_reason_not_null NOT NULL,
+    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
+    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
+    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
+    claimed_at timestamp with time zone,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
+    progress real CONSTRAINT done_progress_not_null NOT NULL,
+    stage text,
+    result jsonb,
+    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
+    error jsonb,
+    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
+    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
+    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
+);
+
+CREATE TABLE public.done_unplaced (
+    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
+    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
+    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
+    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
+    seq integer CONSTRAINT done_seq_not_null NOT NULL,
+    state text CONSTRAINT done_state_not_null NOT NULL,
+    reason text CONSTRAINT done_reason_not_null NOT NULL,
+    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
+    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
+    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
+    claimed_at timestamp with time zone,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
+    progress real CONSTRAINT done_progress_not_null NOT NULL,
+    stage text,
+    result jsonb,
+    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
+    error jsonb,
+    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
+    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
+    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
 );
 
 CREATE TABLE public.job (
     tenant_id integer NOT NULL,
     id uuid NOT NULL,
-    pipeline text NOT NULL,
+    pipeline text NOT NULL COLLATE pg_catalog."C",
+    priority smallint NOT NULL,
     params jsonb NOT NULL,
     inputs jsonb NOT NULL,
     fingerprint bytea NOT NULL,
@@ -92,8 +475,10 @@ CREATE TABLE public.job (
 CREATE TABLE public.ready (
     tenant_id integer NOT NULL,
     job_id uuid NOT NULL,
-    place bigint NOT NULL,
-    pipeline text NOT NULL,
+    pipeline text NOT NULL COLLATE pg_catalog."C",
+    priority smallint NOT NULL,
+    rank bigint NOT NULL,
+    delayed boolean DEFAULT false NOT NULL,
     max_attempts smallint NOT NULL,
     epoch integer NOT NULL,
     seq integer NOT NULL,
@@ -115,6 +500,7 @@ CREATE TABLE public.ready (
     status text,
     error jsonb,
     CONSTRAINT attempts_are_counted CHECK (((attempt >= 0) AND (attempt <= max_attempts))),
+    CONSTRAINT ready_priority CHECK (((priority >= 0) AND (priority <= 3))),
     CONSTRAINT ready_state CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text]))),
     CONSTRAINT running_has_a_lease CHECK (((state = 'running'::text) = ((lease_expires_at IS NOT NULL) AND (worker_id IS NOT NULL))))
 )
@@ -124,6 +510,7 @@ CREATE VIEW public.job_now AS
  SELECT j.tenant_id,
     j.id,
     j.pipeline,
+    j.priority,
     j.max_attempts,
     j.inputs,
     j.traceparent,
@@ -162,6 +549,7 @@ CREATE VIEW public.job_now AS
      LEFT JOIN public.ready r ON (((r.tenant_id = j.tenant_id) AND (r.job_id = j.id))))
      LEFT JOIN LATERAL ( SELECT done.tenant_id,
             done.job_id,
+            done.pipeline,
             done.epoch,
             done.seq,
             done.state,
@@ -189,15 +577,6 @@ CREATE TABLE public.pipeline (
     registered_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
-ALTER TABLE public.ready ALTER COLUMN place ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME public.ready_place_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
 CREATE TABLE public.schema_migration (
     number integer NOT NULL,
     name text NOT NULL,
@@ -222,7 +601,9 @@ ALTER TABLE public.signing_key ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
 CREATE TABLE public.tenant (
     id integer NOT NULL,
     name text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    weight smallint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tenant_weight CHECK (((weight >= 1) AND (weight <= 1000)))
 );
 
 ALTER TABLE public.tenant ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
@@ -233,6 +614,24 @@ ALTER TABLE public.tenant ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261124 FOR VALUES FROM ('2026-11-24 00:00:00+00') TO ('2026-11-25 00:00:00+00');
+
+ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261125 FOR VALUES FROM ('2026-11-25 00:00:00+00') TO ('2026-11-26 00:00:00+00');
+
+ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261126 FOR VALUES FROM ('2026-11-26 00:00:00+00') TO ('2026-11-27 00:00:00+00');
+
+ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261127 FOR VALUES FROM ('2026-11-27 00:00:00+00') TO ('2026-11-28 00:00:00+00');
+
+ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261128 FOR VALUES FROM ('2026-11-28 00:00:00+00') TO ('2026-11-29 00:00:00+00');
+
+ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261129 FOR VALUES FROM ('2026-11-29 00:00:00+00') TO ('2026-11-30 00:00:00+00');
+
+ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261130 FOR VALUES FROM ('2026-11-30 00:00:00+00') TO ('2026-12-01 00:00:00+00');
+
+ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261201 FOR VALUES FROM ('2026-12-01 00:00:00+00') TO ('2026-12-02 00:00:00+00');
+
+ALTER TABLE ONLY public.done ATTACH PARTITION public.done_unplaced DEFAULT;
 
 ALTER TABLE ONLY public.api_key
     ADD CONSTRAINT api_key_pkey PRIMARY KEY (tenant_id, id);
@@ -250,7 +649,34 @@ ALTER TABLE ONLY public.blob
     ADD CONSTRAINT blob_pkey PRIMARY KEY (tenant_id, key);
 
 ALTER TABLE ONLY public.done
-    ADD CONSTRAINT done_pkey PRIMARY KEY (tenant_id, job_id, epoch);
+    ADD CONSTRAINT done_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
+
+ALTER TABLE ONLY public.done_20261124
+    ADD CONSTRAINT done_20261124_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
+
+ALTER TABLE ONLY public.done_20261125
+    ADD CONSTRAINT done_20261125_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
+
+ALTER TABLE ONLY public.done_20261126
+    ADD CONSTRAINT done_20261126_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
+
+ALTER TABLE ONLY public.done_20261127
+    ADD CONSTRAINT done_20261127_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
+
+ALTER TABLE ONLY public.done_20261128
+    ADD CONSTRAINT done_20261128_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
+
+ALTER TABLE ONLY public.done_20261129
+    ADD CONSTRAINT done_20261129_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
+
+ALTER TABLE ONLY public.done_20261130
+    ADD CONSTRAINT done_20261130_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
+
+ALTER TABLE ONLY public.done_20261201
+    ADD CONSTRAINT done_20261201_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
+
+ALTER TABLE ONLY public.done_unplaced
+    ADD CONSTRAINT done_unplaced_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
 
 ALTER TABLE ONLY public.job
     ADD CONSTRAINT job_pkey PRIMARY KEY (tenant_id, id);
@@ -277,13 +703,71 @@ CREATE UNIQUE INDEX api_key_id ON public.api_key USING btree (id);
 
 CREATE INDEX blob_loose_since ON public.blob_loose USING btree (since);
 
-CREATE INDEX done_finished_at ON public.done USING brin (finished_at);
+CREATE INDEX done_failed ON ONLY public.done USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+
+CREATE INDEX done_20261124_tenant_id_finished_at_idx ON public.done_20261124 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+
+CREATE INDEX done_20261125_tenant_id_finished_at_idx ON public.done_20261125 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+
+CREATE INDEX done_20261126_tenant_id_finished_at_idx ON public.done_20261126 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+
+CREATE INDEX done_20261127_tenant_id_finished_at_idx ON public.done_20261127 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+
+CREATE INDEX done_20261128_tenant_id_finished_at_idx ON public.done_20261128 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+
+CREATE INDEX done_20261129_tenant_id_finished_at_idx ON public.done_20261129 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+
+CREATE INDEX done_20261130_tenant_id_finished_at_idx ON public.done_20261130 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+
+CREATE INDEX done_20261201_tenant_id_finished_at_idx ON public.done_20261201 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+
+CREATE INDEX done_unplaced_tenant_id_finished_at_idx ON public.done_unplaced USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
 
 CREATE UNIQUE INDEX job_idempotency_key ON public.job USING btree (tenant_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
 CREATE INDEX job_newest ON public.job USING btree (tenant_id, created_at DESC, id DESC);
 
-CREATE UNIQUE INDEX ready_place ON public.ready USING btree (place);
+CREATE INDEX ready_due ON public.ready USING btree (pipeline, run_at) WHERE delayed;
+
+CREATE INDEX ready_flow ON public.ready USING btree (pipeline, priority, tenant_id, rank);
+
+CREATE INDEX ready_rank ON public.ready USING btree (pipeline, priority, rank) WHERE (NOT delayed);
+
+ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261124_pkey;
+
+ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261124_tenant_id_finished_at_idx;
+
+ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261125_pkey;
+
+ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261125_tenant_id_finished_at_idx;
+
+ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261126_pkey;
+
+ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261126_tenant_id_finished_at_idx;
+
+ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261127_pkey;
+
+ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261127_tenant_id_finished_at_idx;
+
+ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261128_pkey;
+
+ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261128_tenant_id_finished_at_idx;
+
+ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261129_pkey;
+
+ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261129_tenant_id_finished_at_idx;
+
+ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261130_pkey;
+
+ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261130_tenant_id_finished_at_idx;
+
+ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261201_pkey;
+
+ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261201_tenant_id_finished_at_idx;
+
+ALTER INDEX public.done_pkey ATTACH PARTITION public.done_unplaced_pkey;
+
+ALTER INDEX public.done_failed ATTACH PARTITION public.done_unplaced_tenant_id_finished_at_idx;
 
 ALTER TABLE ONLY public.api_key
     ADD CONSTRAINT api_key_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenant(id);

@@ -44,6 +44,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None
     max_attempts: int
     traceparent: str
+    priority: int = 1
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +59,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     crashes: int
     lease_epoch: int
     pipeline: str
+    priority: int
     params: str
     inputs: list[StoredFile]
     traceparent: str
@@ -144,6 +146,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Exchanged(msgspec.Struct, frozen=True, kw_only=True):
+    """What an exchange brought: the ends that were recorded, by fence, and the jobs that were claimed."""
+
+    changes: dict[Fence, Change]
+    leases: list[Lease]
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A durable event of the past."""
 
@@ -161,6 +170,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     key: JobKey
     pipeline: str
+    priority: int
     state: State
     reason: str
     cursor: Cursor

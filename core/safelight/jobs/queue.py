@@ -3,12 +3,17 @@
 Called by the API's routes and by the processor's loops. Every write of a run carries its fence
 (tenant, id, lease epoch): an answer that lacks it means that the lease was lost, and the caller
 stops that run and drops its result. All times are the database's own.
+
+Enqueues that wait share a statement (combiner.py); ends are recorded and jobs claimed in one
+(`exchange`). What an object remembers (lanes.py) makes it faster and nothing else, so any number of
+them may live anywhere.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -17,29 +22,49 @@ import msgspec
 from safelight.db.pool import outages
 from safelight.db.statements import load
 from safelight.errors import CATALOGUE, Failure
+from safelight.jobs import records
+from safelight.jobs.combiner import Combiner
 from safelight.jobs.job import (
     Beat,
     Change,
     Depth,
     Ended,
     Event,
+    Exchanged,
     Fence,
     HandedBack,
     Job,
     Lease,
     NewJob,
-    StoredFile,
 )
+from safelight.jobs.lanes import Lane, Lanes
 from safelight.wire.cursor import Cursor
 from safelight.wire.key import JobKey
 from safelight.wire.resources import JobError, PipelineInfo, State
 
 _SQL = load("safelight.jobs")
-_files = msgspec.json.Decoder(list[StoredFile]).decode
-_error = msgspec.json.Decoder(JobError).decode
 _declaration = msgspec.json.Decoder(PipelineInfo).decode
 _EXHAUSTED = JobError("attempts_exhausted", CATALOGUE["attempts_exhausted"].message, retryable=False)
 _TRIES = 20  # of what another hand may overtake
+
+
+Thing = TypeVar("Thing")
+_NOBODY = UUID(int=0)
+
+
+def _unique(job: NewJob) -> Sequence[tuple[int, object]]:
+    """What two jobs of one statement may not share."""
+    return [(job.tenant, job.id)] + ([(job.tenant, job.idempotency_key)] if job.idempotency_key else [])
+
+
+def _numbers(things: Iterable[Thing]) -> dict[Thing, int]:
+    """Each of them once, with its number from 1 on, as an array of Postgres has it."""
+    return {thing: number for number, thing in enumerate(dict.fromkeys(things), 1)}
+
+
+def _next(places: dict[Thing, int], thing: Thing) -> int:
+    places[thing] += 1
+    return places[thing]
 
 
 def _json(value: Any) -> str:
@@ -51,10 +76,13 @@ class _OvertakenError(Exception):
 
 
 class JobQueue:
-    """The verbs. Holds nothing but the pool, so any number of them may live anywhere."""
+    """The verbs."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        self._lanes = Lanes()
+        self._heads: dict[Lane, int] = {}
+        self._accept = Combiner(self.enqueue_many, _unique)
 
     async def _rows(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         async with outages():
@@ -70,29 +98,49 @@ class JobQueue:
         Raises:
             Failure: `id_taken` or `idempotency_key_reused` when the fingerprint differs, `unavailable`.
         """
-        rows = await self._rows(
-            "enqueue",
-            [job.tenant],
-            [job.id],
-            [job.pipeline],
-            [job.params],
-            [_json(job.inputs)],
-            [job.fingerprint],
-            [job.idempotency_key],
-            [job.max_attempts],
-            [job.traceparent],
-        )
-        if rows[0]["created"]:
+        if await self._accept.ask(job):
             return job.id, True
         first = (await self._rows("find_repeat", job.tenant, job.id, job.idempotency_key))[0]
         if first["fingerprint"] != job.fingerprint:
             raise Failure("id_taken" if first["same_id"] else "idempotency_key_reused")
         return first["id"], False
 
+    async def enqueue_many(self, jobs: Sequence[NewJob]) -> Sequence[bool]:
+        """Accepts jobs in one commit, durably; answers for each whether it is new.
+
+        No two of them may share an id or an idempotency key.
+        """
+        lanes = [Lane(job.pipeline, job.priority) for job in jobs]
+        flows = [(job.tenant, lane) for job, lane in zip(jobs, lanes, strict=True)]
+        lane_numbers, flow_numbers = _numbers(lanes), _numbers(flows)
+        places = dict.fromkeys(flow_numbers, -1)
+        rows = await self._rows(
+            "enqueue",
+            [job.tenant for job in jobs],
+            [job.id for job in jobs],
+            [job.params for job in jobs],
+            [_json(job.inputs) for job in jobs],
+            [job.fingerprint for job in jobs],
+            [job.idempotency_key for job in jobs],
+            [job.max_attempts for job in jobs],
+            [job.traceparent for job in jobs],
+            [lane_numbers[lane] for lane in lanes],
+            [flow_numbers[flow] for flow in flows],
+            [_next(places, flow) for flow in flows],
+            [lane.pipeline for lane in lane_numbers],
+            [lane.priority for lane in lane_numbers],
+            [self._heads.get(lane, 0) for lane in lane_numbers],
+            [tenant for tenant, _ in flow_numbers],
+            [lane_numbers[lane] for _, lane in flow_numbers],
+        )
+        for lane, row in zip(lanes, rows, strict=True):
+            self._heads[lane] = max(row["head"], self._heads.get(lane, 0))
+        return [row["created"] for row in rows]
+
     async def get(self, key: JobKey) -> Job | None:
         """The job, or None when there is no such job for this tenant."""
         rows = await self._rows("get", *key)
-        return _job(rows[0]) if rows else None
+        return records.job(rows[0]) if rows else None
 
     async def list(
         self,
@@ -106,12 +154,12 @@ class JobQueue:
         """A tenant's jobs, newest first; `before` is where the last page ended."""
         created_at, last = before or (None, None)
         rows = await self._rows("list", tenant, state, pipeline, created_at, last, limit)
-        return [_job(row) for row in rows]
+        return [records.job(row) for row in rows]
 
     async def timeline(self, job: Job) -> Sequence[Event]:
         """Every durable event of this incarnation, in order, without gaps."""
         rows = await self._rows("timeline", *job.key, job.cursor.epoch)
-        return _timeline(job, rows)
+        return records.timeline(job, rows)
 
     async def tops(self, keys: Iterable[JobKey]) -> dict[JobKey, Cursor]:
         """The newest cursor of each job that is known."""
@@ -178,9 +226,66 @@ class JobQueue:
     async def claim(
         self, pipelines: Sequence[str], slots: int, worker: UUID, lease_seconds: float
     ) -> Sequence[Lease]:
-        """Takes as many jobs as there are free slots, oldest first."""
-        rows = await self._rows("claim", list(pipelines), slots, worker, lease_seconds)
-        return [_lease(row) for row in rows]
+        """Takes as many jobs as there are free slots: by priority, fairly between tenants, then by age."""
+        return (await self.exchange([], pipelines, slots, worker, lease_seconds)).leases
+
+    async def complete(self, ended: Sequence[Ended]) -> dict[Fence, Change]:
+        """Records how runs ended (succeeded, failed, canceled); answers those whose lease still held.
+
+        A job whose cancel was accepted comes back as canceled, whatever its run said.
+        """
+        return (await self.exchange(ended, [], 0, _NOBODY, 0.0)).changes
+
+    async def exchange(
+        self,
+        ended: Sequence[Ended],
+        pipelines: Sequence[str],
+        slots: int,
+        worker: UUID,
+        lease_seconds: float,
+    ) -> Exchanged:
+        """`complete` what ended and `claim` for the slots that are free then, in one commit.
+
+        Raises:
+            Failure: `unavailable`; then it is not known what was recorded, and what was claimed is nobody's
+                until its lease expires.
+        """
+        began = time.monotonic()
+        front = self._lanes.from_front(began)
+        lanes = self._lanes.order(pipelines) if slots > 0 else []
+        rows = await self._rows(
+            "exchange",
+            *_fences(end.fence for end in ended),
+            [end.state for end in ended],
+            [end.reason for end in ended],
+            [end.progress for end in ended],
+            [end.stage for end in ended],
+            [end.result for end in ended],
+            [_json(end.outputs) if end.outputs else "[]" for end in ended],
+            [_json(end.error) if end.error else None for end in ended],
+            [lane.pipeline for lane in lanes],
+            [lane.priority for lane in lanes],
+            [0 if front else self._lanes.low(lane) for lane in lanes],
+            slots,
+            worker,
+            lease_seconds,
+        )
+        progress = {end.fence: end.progress for end in ended}
+        changes = {}
+        for row in rows:
+            if not row["claimed"]:
+                fence = records.fence(row)
+                changes[fence] = records.recorded(row, progress[fence])
+        taken = [row for row in rows if row["claimed"]]
+        leases = [records.lease(row) for row in taken]
+        if lanes:
+            now, short = time.monotonic(), len(taken) < slots
+            self._lanes.claimed((Lane(row["pipeline"], row["priority"]), row["rank"]) for row in taken)
+            self._lanes.looked(now, now - began, front=front, short=short)
+            if self._lanes.again(now, front=front, short=short):
+                rest = await self.exchange([], pipelines, slots - len(taken), worker, lease_seconds)
+                leases += rest.leases
+        return Exchanged(changes=changes, leases=leases)
 
     async def heartbeat(self, beats: Sequence[Beat], lease_seconds: float) -> dict[Fence, bool]:
         """Renews leases; answers those that still hold, each with whether its cancel was asked for."""
@@ -197,26 +302,6 @@ class JobQueue:
             Fence(row["tenant_id"], row["job_id"], row["lease_epoch"]): row["cancel_requested"]
             for row in rows
         }
-
-    async def complete(self, ended: Sequence[Ended]) -> dict[Fence, Change]:
-        """Records how runs ended (succeeded, failed, canceled); answers those whose lease still held.
-
-        A job whose cancel was accepted comes back as canceled, whatever its run said.
-        """
-        rows = await self._rows(
-            "complete",
-            *_fences(end.fence for end in ended),
-            [end.state for end in ended],
-            [end.reason for end in ended],
-            [end.progress for end in ended],
-            [end.stage for end in ended],
-            [end.result for end in ended],
-            [_json(end.outputs) for end in ended],
-            [_json(end.error) if end.error else None for end in ended],
-        )
-        progress = {end.fence: end.progress for end in ended}
-        changes = (_change(row, progress=progress[_fence(row)]) for row in rows)
-        return {Fence(*change.key, change.lease_epoch): change for change in changes}
 
     async def retry(
         self,
@@ -257,14 +342,14 @@ class JobQueue:
         )
         changes = []
         for row in rows:
-            change = _change(row, state="queued", reason="released")
+            change = records.change(row, state="queued", reason="released")
             canceled = await self.cancel(change.key) if row["cancel_requested"] else None
             changes.append(canceled or change)
         return changes
 
     async def rescue(self, limit: int = 100) -> Sequence[Change]:
         """Takes back runs whose lease has expired."""
-        return [_change(row) for row in await self._rows("rescue", limit, _json(_EXHAUSTED))]
+        return [records.change(row) for row in await self._rows("rescue", limit, _json(_EXHAUSTED))]
 
     async def depth(self) -> Sequence[Depth]:
         """What waits and what runs."""
@@ -281,132 +366,9 @@ class JobQueue:
 
 def _fences(fences: Iterable[Fence]) -> tuple[Sequence[int], Sequence[UUID], Sequence[int]]:
     """Three arrays, as unnest wants them."""
-    tenants, ids, epochs = zip(*fences, strict=True)
-    return list(tenants), list(ids), list(epochs)
-
-
-def _fence(row: asyncpg.Record) -> Fence:
-    return Fence(row["tenant_id"], row["job_id"], row["lease_epoch"])
-
-
-def _lease(row: asyncpg.Record) -> Lease:
-    return Lease(
-        tenant=row["tenant_id"],
-        id=row["job_id"],
-        epoch=row["epoch"],
-        seq=row["seq"],
-        attempt=row["attempt"],
-        max_attempts=row["max_attempts"],
-        crashes=row["crashes"],
-        lease_epoch=row["lease_epoch"],
-        pipeline=row["pipeline"],
-        params=row["params"],
-        inputs=_files(row["inputs"]),
-        traceparent=row["traceparent"],
-        waited=row["waited"],
+    all_of_them = list(fences)
+    return (
+        [fence.tenant for fence in all_of_them],
+        [fence.id for fence in all_of_them],
+        [fence.lease_epoch for fence in all_of_them],
     )
-
-
-def _change(row: asyncpg.Record, **more: Any) -> Change:
-    given = dict(row) | more
-    return Change(
-        key=JobKey(given["tenant_id"], given["job_id"]),
-        cursor=Cursor(given["epoch"], given["seq"]),
-        state=given["state"],
-        reason=given["reason"],
-        attempt=given.get("attempt", 0),
-        progress=given.get("progress", 0.0),
-        lease_epoch=given.get("lease_epoch", 0),
-        ran=given.get("ran", 0.0),
-        worker=given.get("worker_id"),
-        traceparent=given.get("traceparent", ""),
-    )
-
-
-def _job(row: asyncpg.Record) -> Job:
-    running = row["state"] == "running"
-    return Job(
-        key=JobKey(row["tenant_id"], row["id"]),
-        pipeline=row["pipeline"],
-        state=row["state"],
-        reason=row["reason"],
-        cursor=Cursor(row["epoch"], row["seq"], row["progress_n"] if running else 0),
-        attempt=row["attempt"],
-        max_attempts=row["max_attempts"],
-        lease_epoch=row["lease_epoch"],
-        progress=100.0 if row["state"] == "succeeded" else row["progress"],
-        stage=row["stage"],
-        status=row["status"],
-        inputs=_files(row["inputs"]),
-        outputs=_files(row["outputs"]),
-        result=msgspec.json.decode(row["result"]) if row["result"] else None,
-        error=_error(row["error"]) if row["error"] else None,
-        created_at=row["created_at"],
-        opened_at=row["opened_at"],
-        started_at=row["started_at"],
-        claimed_at=row["claimed_at"],
-        finished_at=row["finished_at"],
-        cancel_requested_at=row["cancel_requested_at"],
-        traceparent=row["traceparent"],
-    )
-
-
-def _timeline(job: Job, rows: Iterable[asyncpg.Record]) -> Sequence[Event]:
-    """Puts a job's events together: its beginning, two for each run that did not end it, and what is now."""
-    epoch, seq, _ = job.cursor
-    first = "submitted" if epoch == 1 else "reopened"
-    events = [
-        Event(
-            cursor=Cursor(epoch, 1), state="queued", reason=first, attempt=0, progress=0.0, at=job.opened_at
-        )
-    ]
-    for row in rows:
-        claimed = Cursor(epoch, row["claimed_seq"])
-        given_back = row["reason"] == "released"
-        events.append(
-            Event(
-                cursor=claimed,
-                state="running",
-                reason="claimed",
-                attempt=row["attempt"],
-                progress=0.0,
-                at=row["claimed_at"],
-            )
-        )
-        events.append(
-            Event(
-                cursor=Cursor(epoch, claimed.seq + 1),
-                state="queued",
-                reason=row["reason"],
-                attempt=row["attempt"] - given_back,
-                progress=row["progress"],
-                at=row["ended_at"],
-                error=_error(row["error"]) if row["error"] else None,
-            )
-        )
-    finished = job.finished_at is not None
-    claimed_seq = seq - 1 if finished else seq
-    if job.claimed_at is not None and claimed_seq > events[-1].cursor.seq:
-        events.append(
-            Event(
-                cursor=Cursor(epoch, claimed_seq),
-                state="running",
-                reason="claimed",
-                attempt=job.attempt,
-                progress=0.0,
-                at=job.claimed_at,
-            )
-        )
-    if job.finished_at is not None:
-        events.append(
-            Event(
-                cursor=Cursor(epoch, seq),
-                state=job.state,
-                reason=job.reason,
-                attempt=job.attempt,
-                progress=job.progress,
-                at=job.finished_at,
-                error=job.error,
-            )
-        )
-    return events

@@ -47,6 +47,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     pipeline: str
+    priority: int
     state: State
     reason: str
     stage: str | None

@@ -6,8 +6,8 @@ with gone as (
   delete from ready where tenant_id = $1 and job_id = $2 and state = 'queued'
   returning *
 ), finished as (
-  insert into done (tenant_id, job_id, epoch, seq, state, reason, attempt, lease_epoch, opened_at, started_at, progress, stage)
-  select tenant_id, job_id, epoch, seq + 1, 'canceled', 'canceled', attempt, lease_epoch, opened_at, started_at, progress, stage from gone
+  insert into done (tenant_id, job_id, pipeline, epoch, seq, state, reason, attempt, lease_epoch, opened_at, started_at, progress, stage)
+  select tenant_id, job_id, pipeline, epoch, seq + 1, 'canceled', 'canceled', attempt, lease_epoch, opened_at, started_at, progress, stage from gone
 ), asked as (
   update ready set cancel_requested_at = coalesce(cancel_requested_at, now())
   where tenant_id = $1 and job_id = $2 and state = 'running'

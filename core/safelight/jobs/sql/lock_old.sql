@@ -1,5 +1,5 @@
 -- prune, first half: jobs that ended long ago, locked so that nobody reopens them meanwhile.
--- $1 retention in seconds, $2 limit. Index: done_finished_at, job_pkey, ready_pkey, done_pkey.
+-- $1 retention in seconds, $2 limit. Index: job_pkey, ready_pkey, done_pkey; younger partitions are left out.
 -- Jobs that were reopened are passed over here already, or a batch of them would hide all that are younger.
 select j.tenant_id, j.id
 from done d join job j on j.tenant_id = d.tenant_id and j.id = d.job_id

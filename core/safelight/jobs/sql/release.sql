@@ -14,7 +14,7 @@ with before as (
 )
 update ready r
 set state = 'queued', reason = 'released', seq = r.seq + 1, attempt = r.attempt - 1, since = now(),
-    run_at = now() + make_interval(secs => b.delay), progress = b.reached, worker_id = null, lease_expires_at = null
+    run_at = now() + make_interval(secs => b.delay), delayed = b.delay > 0, progress = b.reached, worker_id = null, lease_expires_at = null
 from before b
 where r.tenant_id = b.tenant_id and r.job_id = b.job_id
 returning r.tenant_id, r.job_id, r.epoch, r.seq, r.attempt, r.progress, r.cancel_requested_at is not null as cancel_requested

@@ -23,9 +23,9 @@ with lost as materialized (
   where r.tenant_id = l.tenant_id and r.job_id = l.job_id and (l.attempt >= l.max_attempts or l.cancel_requested_at is not null)
   returning r.tenant_id, r.job_id
 ), finished as (
-  insert into done (tenant_id, job_id, epoch, seq, state, reason, attempt, lease_epoch, opened_at, claimed_at, started_at,
+  insert into done (tenant_id, job_id, pipeline, epoch, seq, state, reason, attempt, lease_epoch, opened_at, claimed_at, started_at,
                     progress, stage, error)
-  select l.tenant_id, l.job_id, l.epoch, l.seq + 1,
+  select l.tenant_id, l.job_id, l.pipeline, l.epoch, l.seq + 1,
          case when l.cancel_requested_at is null then 'failed' else 'canceled' end,
          case when l.cancel_requested_at is null then 'exhausted' else 'canceled' end,
          l.attempt, l.lease_epoch, l.opened_at, l.since, l.started_at, l.progress, l.stage,

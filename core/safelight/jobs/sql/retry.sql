@@ -12,6 +12,7 @@ with before as (
 )
 update ready r
 set state = 'queued', reason = 'retry', seq = r.seq + 1, since = now(), run_at = now() + make_interval(secs => $4),
+    delayed = $4 > 0,
     progress = $7, crashes = r.crashes + $6::boolean::integer, error = $5::text::jsonb, worker_id = null, lease_expires_at = null
 from before b
 where r.tenant_id = b.tenant_id and r.job_id = b.job_id

@@ -27,6 +27,7 @@ def job(epoch=1, seq=2, n=0, state="running") -> Job:
     return Job(
         key=KEY,
         pipeline="noop",
+        priority=1,
         state=state,
         reason="claimed",
         cursor=Cursor(epoch, seq, n),

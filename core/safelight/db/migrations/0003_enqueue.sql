@@ -1,0 +1,77 @@
+-- enqueue(...): accepts jobs, for jobs/sql/enqueue.sql. One row each in job and ready, or none when the id or the
+-- idempotency key is known: the unique keys job_pkey and job_idempotency_key decide what is a repeat.
+--
+-- rank is the start tag of start-time fair queueing (Goyal, Vin, Cheng, 1996). A tenant's jobs in a lane (pipeline and
+-- priority) follow each other at 1000/weight; the first begins where the lane is now, at the rank of its first waiting
+-- job. So a tenant with 100,000 jobs waiting has them spread over the lane's future, and the next tenant's first job
+-- goes to the front of it. An empty lane begins at the time, in nanoseconds, which no backlog outruns: ranks only grow,
+-- and a reader may leave out what it has passed (lane_lows: the rank from which the head of a lane is looked for).
+-- Two calls at once may give one tenant the same ranks; no more than that.
+--
+-- Why a function: its plans are made once a connection and do not follow what the statistics say of a table that is
+-- empty now and full in a second; and PgBouncer needs no named statements for it.
+-- Keep: job and ready in one transaction; an accepted job without a place in the queue would be lost.
+create function enqueue(
+  tenants integer[], ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[],
+  most_attempts smallint[], traceparents text[],
+  lanes integer[], flows integer[], places integer[],  -- of each job: its lane, its flow, its place in that, from 1, 1, 0
+  lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[],
+  flow_tenants integer[], flow_lanes integer[]         -- a flow is what one tenant has in a lane
+) returns table (created boolean, head bigint)         -- for each job: whether it is new, and the head of its lane
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  heads bigint[];
+  starts bigint[];   -- the rank of the next job of each flow
+  steps bigint[];
+begin
+  heads := array(
+    select coalesce(waiting.rank, (extract(epoch from now()) * 1e9)::bigint)
+    from unnest(lane_pipelines, lane_priorities, lane_lows) with ordinality as l (pipeline, priority, low, lane)
+    left join lateral (
+      select rank from ready
+      where pipeline = l.pipeline and priority = l.priority and rank >= l.low and not delayed and state = 'queued'
+      order by rank
+      limit 1
+    ) waiting on true
+    order by lane
+  );
+  select array_agg(greatest(heads[f.lane], last.rank + f.step) order by f.flow), array_agg(f.step order by f.flow)
+  into starts, steps
+  from (
+    select u.*, 1000 / coalesce((select weight from tenant where id = u.tenant_id), 1) as step
+    from unnest(flow_tenants, flow_lanes) with ordinality as u (tenant_id, lane, flow)
+  ) f
+  left join lateral (
+    select rank from ready
+    where pipeline = lane_pipelines[f.lane] and priority = lane_priorities[f.lane] and tenant_id = f.tenant_id
+      and rank >= heads[f.lane]
+    order by rank desc
+    limit 1
+  ) last on true;
+
+  return query
+  with asked as materialized (
+    select * from unnest(tenants, ids, params_texts, inputs_texts, fingerprints, idempotency_keys, most_attempts,
+                         traceparents, lanes, flows, places) with ordinality
+      as t (tenant_id, id, params, inputs, fingerprint, idempotency_key, max_attempts, traceparent, lane, flow, place, ask)
+  ), accepted as (
+    insert into job (tenant_id, id, pipeline, priority, params, inputs, fingerprint, idempotency_key, max_attempts, traceparent)
+    select tenant_id, id, lane_pipelines[lane], lane_priorities[lane], params::jsonb, inputs::jsonb, fingerprint,
+           idempotency_key, max_attempts, traceparent
+    from asked
+    on conflict do nothing
+    returning tenant_id, id
+  ), placed as (
+    insert into ready (tenant_id, job_id, pipeline, priority, rank, max_attempts, epoch, seq, state, reason)
+    select a.tenant_id, a.id, lane_pipelines[a.lane], lane_priorities[a.lane], starts[a.flow] + a.place * steps[a.flow],
+           a.max_attempts, 1, 1, 'queued', 'submitted'
+    from accepted join asked a using (tenant_id, id)
+  )
+  select accepted.id is not null, heads[a.lane]
+  from asked a left join accepted using (tenant_id, id)
+  order by a.ask;
+end $$;

@@ -1,0 +1,99 @@
+-- exchange(...): complete (also of a run that failed or was canceled) and claim, fused, for jobs/sql/exchange.sql: records
+-- how runs ended, each fenced on its own, and takes jobs for the slots that are free then; one commit for all of it.
+-- Outputs become visible here. Lanes (pipeline and priority) are read in the order in which they are given, each from
+-- its lane_low on; jobs whose delay is over get half of the slots at most, so that a storm of retries holds up nobody.
+-- Answers a row for each end that was recorded (claimed = false; a run that is missing had lost its lease) and one for
+-- each claim, in order. Why a function: see enqueue.
+-- Keep: a job whose cancel was accepted never succeeds; deleting from ready and inserting into done stay one statement;
+-- what is claimed was locked first, and nobody else changes a row that is locked.
+create function exchange(
+  tenants integer[], ids uuid[], lease_epochs integer[], states text[], reasons text[], progresses real[], stages text[],
+  results text[], outputs_texts text[], errors text[],
+  lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[],
+  slots integer, worker uuid, lease_seconds float8
+) returns table (
+  claimed boolean, tenant_id integer, job_id uuid, epoch integer, seq integer, lease_epoch integer, attempt smallint,
+  state text, reason text, seconds float8,  -- seconds: how long an end had run, how long a claim had waited since it was due
+  max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb,
+  traceparent text
+)
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+  spots tid[] := '{}';
+  lane integer;
+begin
+  if cardinality(ids) > 0 then
+    return query
+    with gone as (
+      delete from ready r
+      using unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
+        as e (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
+      where r.tenant_id = e.tenant_id and r.job_id = e.job_id and r.state = 'running' and r.lease_epoch = e.lease_epoch
+      returning r.tenant_id, r.job_id, r.pipeline, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since, r.opened_at,
+                r.started_at, r.cancel_requested_at is not null as canceled,
+                e.state, e.reason, e.progress, e.stage, e.result, e.outputs, e.error
+    ), recorded as (
+      insert into done (tenant_id, job_id, pipeline, epoch, seq, state, reason, attempt, lease_epoch, opened_at, claimed_at,
+                        started_at, progress, stage, result, outputs, error)
+      select tenant_id, job_id, pipeline, epoch, seq + 1,
+             case when canceled then 'canceled' else state end,
+             case when canceled then 'canceled' else reason end,
+             attempt, lease_epoch, opened_at, since, started_at, progress, stage,
+             case when not canceled then result::jsonb end,
+             case when canceled then '[]' else outputs::jsonb end,
+             case when not canceled then error::jsonb end
+      from gone
+      returning tenant_id, job_id, epoch, seq, lease_epoch, attempt, state, reason, finished_at, claimed_at
+    )
+    select false, tenant_id, job_id, epoch, seq, lease_epoch, attempt, state, reason,
+           extract(epoch from finished_at - claimed_at)::float8,
+           null::smallint, null::smallint, null::text, null::smallint, null::bigint, null::jsonb, null::jsonb, null::text
+    from recorded;
+  end if;
+
+  for lane in 1 .. cardinality(lane_pipelines) loop
+    exit when cardinality(spots) >= slots;
+    if lane_priorities[lane] = lane_priorities[1] then  -- each pipeline comes with every priority, so here it is met once
+      spots := spots || array(
+        select ctid from ready
+        where pipeline = lane_pipelines[lane] and delayed and run_at <= now()
+          and state = 'queued' and cancel_requested_at is null
+        order by run_at
+        limit (slots - cardinality(spots) + 1) / 2
+        for update skip locked
+      );
+    end if;
+    spots := spots || array(
+      select ctid from ready
+      where pipeline = lane_pipelines[lane] and priority = lane_priorities[lane] and rank >= lane_lows[lane]
+        and not delayed and state = 'queued' and cancel_requested_at is null
+      order by rank
+      limit slots - cardinality(spots)
+      for update skip locked
+    );
+  end loop;
+
+  if cardinality(spots) > 0 then
+    return query
+    with taken as (
+      update ready r
+      set state = 'running', reason = 'claimed', seq = r.seq + 1, attempt = r.attempt + 1,
+          lease_epoch = r.lease_epoch + 1, since = now(), started_at = coalesce(r.started_at, now()), worker_id = worker,
+          lease_expires_at = now() + make_interval(secs => lease_seconds), delayed = false,
+          progress = 0, progress_n = 0, stage = null, status = null
+      from unnest(spots) as p (spot)
+      where r.ctid = p.spot
+      returning r.*
+    )
+    select true, t.tenant_id, t.job_id, t.epoch, t.seq, t.lease_epoch, t.attempt, t.state, t.reason,
+           extract(epoch from now() - t.run_at)::float8, t.max_attempts, t.crashes, t.pipeline, t.priority, t.rank,
+           j.params, j.inputs, j.traceparent
+    from taken t join job j on j.tenant_id = t.tenant_id and j.id = t.job_id;
+  end if;
+end $$;
