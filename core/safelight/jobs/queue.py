@@ -98,12 +98,17 @@ class JobQueue:
         Raises:
             Failure: `id_taken` or `idempotency_key_reused` when the fingerprint differs, `unavailable`.
         """
-        if await self._accept.ask(job):
-            return job.id, True
-        first = (await self._rows("find_repeat", job.tenant, job.id, job.idempotency_key))[0]
-        if first["fingerprint"] != job.fingerprint:
-            raise Failure("id_taken" if first["same_id"] else "idempotency_key_reused")
-        return first["id"], False
+        for _ in range(_TRIES):
+            if await self._accept.ask(job):
+                return job.id, True
+            found = await self._rows("find_repeat", job.tenant, job.id, job.idempotency_key)
+            if found:
+                first = found[0]
+                if first["fingerprint"] != job.fingerprint:
+                    raise Failure("id_taken" if first["same_id"] else "idempotency_key_reused")
+                return first["id"], False
+            # The first was forgotten at this very moment, so this one is no repeat.
+        raise Failure("unavailable")
 
     async def enqueue_many(self, jobs: Sequence[NewJob]) -> Sequence[bool]:
         """Accepts jobs in one commit, durably; answers for each whether it is new.
@@ -312,25 +317,16 @@ class JobQueue:
         crashed: bool = False,
         progress: float = 0.0,
     ) -> Change | None:
-        """Queues the job again for later; None when the lease was lost."""
+        """Queues the job again for later, or ends it as its cancel was accepted; None when the lease was lost."""
         rows = await self._rows("retry", *fence, delay_seconds, _json(error), crashed, progress)
         if not rows:
             return None
-        row = rows[0]
-        key = JobKey(fence.tenant, fence.id)
-        change = Change(
-            key=key,
-            cursor=Cursor(row["epoch"], row["seq"]),
-            state="queued",
-            reason="retry",
-            attempt=row["attempt"],
-            progress=row["progress"],
-            lease_epoch=fence.lease_epoch,
+        return records.change(
+            rows[0], tenant_id=fence.tenant, job_id=fence.id, lease_epoch=fence.lease_epoch
         )
-        return (await self.cancel(key) or change) if row["cancel_requested"] else change
 
     async def release(self, runs: Sequence[HandedBack]) -> Sequence[Change]:
-        """Hands runs back, each with its attempt, at once or for later.
+        """Hands runs back, each with its attempt, at once or for later; ends those whose cancel was accepted.
 
         A run that is missing in the answer had lost its lease.
         """
@@ -340,12 +336,7 @@ class JobQueue:
             [run.progress for run in runs],
             [run.delay_seconds for run in runs],
         )
-        changes = []
-        for row in rows:
-            change = records.change(row, state="queued", reason="released")
-            canceled = await self.cancel(change.key) if row["cancel_requested"] else None
-            changes.append(canceled or change)
-        return changes
+        return [records.change(row) for row in rows]
 
     async def rescue(self, limit: int = 100) -> Sequence[Change]:
         """Takes back runs whose lease has expired."""

@@ -123,6 +123,17 @@ async def test_a_storm_of_retries_leaves_room_for_those_that_wait(queue):
     assert sorted(attempts) == [1] * 5 + [2] * 5
 
 
+async def test_slots_that_nobody_else_wants_go_to_jobs_whose_delay_is_over(queue, pool):
+    await flood(queue, 1, 6)
+    runs = await queue.claim(["noop"], 6, WORKER, LEASE)
+    await queue.release([HandedBack(fence=run.fence, progress=0.0, delay_seconds=500.0) for run in runs])
+    await pool.execute("update ready set run_at = now() - interval '1 s'")
+
+    again = await JobQueue(pool).claim(["noop"], 6, WORKER, LEASE)
+
+    assert {lease.key for lease in again} == {run.key for run in runs}
+
+
 async def test_a_lane_in_the_hands_of_many_is_emptied_without_a_rest(queue):
     await flood(queue, 1, 300)
     queues = [JobQueue(queue._pool) for _ in range(4)]

@@ -12,6 +12,7 @@ from safelight.jobs.queue import JobQueue
 from safelight.jobs.states import REASONS, may_follow
 from safelight.wire.key import JobKey
 from support.jobs import ERROR, LEASE, WORKER, claim, enqueue, failed, new_job, running, succeeded
+from support.machine.calls import Wire
 
 
 async def state_of(queue: JobQueue, key: JobKey) -> tuple[str, str, str]:
@@ -242,6 +243,24 @@ async def test_a_canceled_run_that_comes_back_to_the_queue_ends_there(queue, ver
     assert await queue.claim(["noop"], 5, WORKER, LEASE) == []
 
 
+@pytest.mark.parametrize("verb", ["retry", "release"])
+async def test_a_canceled_run_ends_its_job_although_nobody_hears_that_it_came_back(queue, pool, verb):
+    """The processor dies, or the answer is lost: what is written then is all that will ever be written."""
+    lease = await running(queue)
+    await queue.cancel(lease.key)
+    wire = Wire(pool)
+    wire.deaf = True
+    deaf = JobQueue(wire)
+
+    with pytest.raises(Failure):
+        if verb == "retry":
+            await deaf.retry(lease.fence, 0.0, ERROR)
+        else:
+            await deaf.release([HandedBack(fence=lease.fence, progress=10.0)])
+
+    assert await state_of(queue, lease.key) == ("canceled", "canceled", "1:3")
+
+
 async def test_what_has_ended_cannot_be_canceled(queue):
     lease = await running(queue)
     await queue.complete([succeeded(lease)])
@@ -330,6 +349,20 @@ async def test_another_request_under_a_used_name_is_refused(queue, same, code):
         await enqueue(queue, fingerprint=b"two", **same)
 
     assert caught.value.code == code
+
+
+async def test_a_repeat_of_a_job_that_is_forgotten_meanwhile_is_no_repeat(queue, pool):
+    key = await enqueue(queue)
+    await queue.cancel(key)
+    wire = Wire(pool)
+
+    async def forget() -> None:
+        assert await queue.prune(0.0) == [key]
+
+    wire.meanwhile = forget
+
+    assert await JobQueue(wire).enqueue(new_job(id=key.id)) == (key.id, True)
+    assert (await state_of(queue, key))[0] == "queued"
 
 
 async def test_tenants_are_strangers(queue):

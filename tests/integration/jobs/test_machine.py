@@ -1,0 +1,172 @@
+"""Any verbs, of any processes, in any order, at once, and with answers that are lost: what is promised holds.
+
+The machine stands in tests/support/machine; what it is told to find stands here: the same queue with one
+thing broken. `SAFELIGHT_TEST_EXAMPLES=5000` tries for hours.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import Flaky
+from hypothesis.internal.conjecture.providers import AVAILABLE_PROVIDERS
+from hypothesis.stateful import run_state_machine_as_test
+
+from safelight.db.migrate import migrations
+from safelight.jobs import lanes, queue
+from support.machine.rules import Machine
+from support.machine.steps import World, world
+
+# Every example anew: five of six would be variations of the one before, which says little of forty steps.
+AVAILABLE_PROVIDERS["anew"] = "hypothesis.internal.conjecture.providers.HypothesisProvider"
+EXAMPLES = int(os.environ.get("SAFELIGHT_TEST_EXAMPLES", "0"))
+TRY = settings(
+    backend="anew",
+    max_examples=EXAMPLES or 100,
+    stateful_step_count=40,
+    deadline=None,
+    print_blob=True,
+    report_multiple_bugs=False,
+    phases=set(Phase) - {Phase.explain},
+    suppress_health_check=list(HealthCheck),
+)
+FIND = settings(TRY, max_examples=100, phases=[Phase.generate], database=None, derandomize=True)
+
+
+@pytest.fixture(scope="module")
+def here(shared_postgres) -> Iterator[World]:
+    shared_postgres.start()
+    with world(shared_postgres) as here:
+        yield here
+
+
+@pytest.fixture(autouse=True)
+def _a_look_from_the_front_is_cheap(monkeypatch):
+    """Whether it is worth its time, the clock says; here a slow machine must change nothing."""
+    monkeypatch.setattr(lanes, "_CHEAP", 1e9)
+    monkeypatch.setattr(lanes, "_AGE", 1e9)
+
+
+@pytest.mark.timeout(0 if EXAMPLES else 900)  # it takes its time where there is a fault to be made small
+def test_whatever_happens_nothing_is_lost_and_nothing_is_done_twice(here):
+    run_state_machine_as_test(lambda: Machine(here), settings=TRY)
+
+
+class Change(NamedTuple):
+    """A text in a statement of jobs/sql, or in the migration that makes a function, and what stands there instead."""
+
+    where: str
+    was: str
+    becomes: str
+
+
+MUTANTS = {
+    "an end that is recorded without its lease epoch": [
+        Change("0004_exchange", " and r.lease_epoch = e.lease_epoch", ""),
+    ],
+    "an end that does not look at the cancel": [
+        Change("0004_exchange", "r.cancel_requested_at is not null as canceled", "false as canceled"),
+    ],
+    "a claim of what runs": [
+        Change("0004_exchange", "not delayed and state = 'queued'", "not delayed"),
+    ],
+    "a claim of one job more than there are slots": [
+        Change("0004_exchange", "order by rank\n      limit slots", "order by rank\n      limit 1 + slots"),
+    ],
+    "a claim of any pipeline": [
+        Change("0004_exchange", "where pipeline = lane_pipelines[lane] and priority", "where priority"),
+    ],
+    "a claim of the youngest": [
+        Change("0004_exchange", "order by rank", "order by rank desc"),
+    ],
+    "slots that stay empty while jobs are due": [
+        Change("0004_exchange", "exit when cardinality(spots) >= slots or", "exit when true or"),
+    ],
+    "a job of many that gets no place": [
+        Change("0003_enqueue", "using (tenant_id, id)\n  )", "using (tenant_id, id) where a.place = 0\n  )"),
+    ],
+    "a repeat that takes the place of the first away": [
+        Change(
+            "0003_enqueue",
+            "), placed as (",
+            """), gone as (
+                 delete from ready r using asked a
+                 where r.tenant_id = a.tenant_id and r.job_id = a.id and not exists (select from accepted)
+               ), placed as (""",
+        ),
+    ],
+    "a repeat of a stranger's key": [
+        Change("find_repeat", "tenant_id = $1 and idempotency_key", "idempotency_key"),
+    ],
+    "a release that takes the lease epoch back": [
+        Change("release", "attempt = r.attempt - 1", "attempt = r.attempt - 1, lease_epoch = r.lease_epoch - 1"),
+    ],
+    "a retry that leaves a gap": [
+        Change("retry", "seq = r.seq + 1", "seq = r.seq + 2"),
+    ],
+    "a retry that does not look at the cancel": [
+        Change("retry", "b.cancel_requested_at is null", "true"),
+        Change("retry", "b.cancel_requested_at is not null", "false"),
+        Change("retry", "cancel_requested_at is not null", "false"),
+    ],
+    "a rescue that does not count": [
+        Change("rescue", "l.attempt < l.max_attempts and", ""),
+        Change("rescue", "(l.attempt >= l.max_attempts or l.cancel_requested_at is not null)", "false"),
+    ],
+    "a rescue from those who hold": [
+        Change("rescue", "and lease_expires_at < now()", ""),
+    ],
+    "a heartbeat that keeps the lease of another": [
+        Change("heartbeat", " and r.lease_epoch = b.lease_epoch", ""),
+    ],
+    "a cancel that is forgotten": [
+        Change("cancel", "coalesce(cancel_requested_at, now())", "cancel_requested_at"),
+    ],
+    "a cancel by a stranger": [
+        Change("cancel", "where tenant_id = $1 and job_id = $2 and state = 'queued'", "where job_id = $2"),
+    ],
+    "a reopened job whose lease epochs begin anew": [
+        Change("reopen", "'reopened', d.lease_epoch", "'reopened', 0"),
+    ],
+    "an incarnation that is begun twice": [
+        Change("is_newest", "epoch >= $3", "epoch < $3 and false"),
+    ],
+    "a job that is forgotten while it lives": [
+        Change("lock_old", "not exists (select from ready", "true or not exists (select from ready"),
+        Change("prune", "not exists (select from ready", "true or not exists (select from ready"),
+    ],
+}
+
+
+@contextmanager
+def broken(here: World, changes: list[Change]) -> Iterator[None]:
+    """With these changes made, and undone at the end."""
+    functions = {step.name: step.text.replace("create function", "create or replace function") for step in migrations()}
+    texts = functions | dict(queue._SQL)
+    mutants = {}
+    for where, was, becomes in changes:
+        text = mutants.get(where, texts[where])
+        assert was in text, f"{where} has no {was!r}"
+        mutants[where] = text.replace(was, becomes)
+    with pytest.MonkeyPatch.context() as patch:
+        for where, text in mutants.items():
+            if where in functions:
+                here.run(here.pool.execute(text))
+            else:
+                patch.setitem(queue._SQL, where, text)
+        try:
+            yield
+        finally:
+            for where in mutants.keys() & functions.keys():
+                here.run(here.pool.execute(functions[where]))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("changes", MUTANTS.values(), ids=MUTANTS)
+def test_the_machine_finds(here, changes):
+    with broken(here, changes), pytest.raises((AssertionError, KeyError, asyncpg.PostgresError, Flaky)):
+        run_state_machine_as_test(lambda: Machine(here), settings=FIND)

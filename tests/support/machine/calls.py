@@ -1,0 +1,268 @@
+"""Calls of the queue's verbs, each with what its answer says was done to which job; and the wire under them.
+
+A `Hand` is one process: its own JobQueue, so its own memory of the lanes, over a `Wire` of its own. The
+wire can lose an answer after the work was done, and can let somebody else in between two statements of one
+verb. Nothing here passes a time of Python's, and the wire sees to it that nobody does: whatever a worker's
+clock says, it cannot matter.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import date, time, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from safelight.errors import Failure
+from safelight.jobs import records
+from safelight.jobs.job import Beat, Change, Ended, HandedBack, Lease, NewJob
+from safelight.jobs.queue import JobQueue
+from safelight.wire.key import JobKey
+from support.jobs import ERROR
+from support.machine.model import (
+    UNHEARD,
+    Act,
+    Beaten,
+    Canceled,
+    Claimed,
+    Completed,
+    Enqueued,
+    Pruned,
+    Released,
+    Reopened,
+    Rescued,
+    Retried,
+    Unheard,
+)
+
+LEASE = 1000.0  # no lease expires and no delay is over by itself: the machine moves the times
+RETENTION = 7 * 86400.0
+
+
+Work = Callable[[], Awaitable[None]]
+
+
+class Wire:
+    """In place of a pool: what goes to Postgres, and what is heard of it."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self.deaf = False
+        self.unheard: Sequence[asyncpg.Record] = ()  # what the lost answer said
+        self.uncommitted: Work | None = None  # before the first commit of a verb
+        self.meanwhile: Work | None = None  # before the second statement of a verb
+        self._statements = 0
+
+    def begin(self) -> None:
+        """The next statement is the first of a verb."""
+        self._statements = 0
+
+    async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        assert not _holds_a_time(arguments), f"a worker's clock in {statement[:40]}"
+        self._statements += 1
+        if self._statements == 2 and self.meanwhile is not None:
+            work, self.meanwhile = self.meanwhile, None
+            await work()
+        if self.uncommitted is None:
+            return self._heard(await self._pool.fetch(statement, *arguments))
+        async with self._pool.acquire() as connection, self._transaction(connection):
+            rows = await connection.fetch(statement, *arguments)
+        return self._heard(rows)
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator["_Connection"]:
+        async with self._pool.acquire() as connection:
+            yield _Connection(connection, self._transaction)
+        self._heard([])
+
+    @asynccontextmanager
+    async def _transaction(self, connection: asyncpg.Connection) -> AsyncIterator[None]:
+        async with connection.transaction():
+            yield
+            if self.uncommitted is not None:
+                work, self.uncommitted = self.uncommitted, None
+                await work()
+
+    def _heard(self, rows: list[asyncpg.Record]) -> list[asyncpg.Record]:
+        if self.deaf:
+            self.unheard = rows
+            raise asyncpg.ConnectionDoesNotExistError("the answer was lost")
+        return rows
+
+
+class _Connection:
+    """In place of a connection, where a verb has a transaction of its own."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        transaction: Callable[[asyncpg.Connection], AbstractAsyncContextManager[None]],
+    ) -> None:
+        self.fetch, self.fetchrow, self.fetchval = connection.fetch, connection.fetchrow, connection.fetchval
+        self.transaction = lambda: transaction(connection)
+
+
+def _holds_a_time(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_a_time, value))
+    return isinstance(value, (date, time, timedelta))
+
+
+class Hand:
+    """A process: a pod of the API, or a processor."""
+
+    def __init__(self, name: str, pool: asyncpg.Pool, worker: UUID) -> None:
+        self.name = name
+        self.worker = worker
+        self.wire = Wire(pool)
+        self.queue = JobQueue(self.wire)
+        self.leases: list[Lease] = []  # that it believes to hold
+
+
+class Call(NamedTuple):
+    """A verb, ready to be called; `acts` tells what an answer says, also one that was lost."""
+
+    says: str
+    hand: Hand
+    run: Callable[[], Awaitable[Any]]
+    acts: Callable[[Any], list[Act]]
+
+
+def enqueue(hand: Hand, new: NewJob) -> Call:
+    async def run() -> tuple[UUID, bool] | str:
+        try:
+            return await hand.queue.enqueue(new)
+        except Failure as failure:
+            if failure.code == "unavailable":
+                raise
+            return failure.code
+
+    def acts(answer: Any) -> list[Act]:
+        if isinstance(answer, (str, Unheard)):
+            return []  # the machine knows which job it means
+        found, created = answer
+        return [Enqueued(JobKey(new.tenant, found), new, created)]
+
+    return Call(f"enqueue {said(new)}", hand, run, acts)
+
+
+def enqueue_many(hand: Hand, news: Sequence[NewJob]) -> Call:
+    def acts(answer: Any) -> list[Act]:
+        if isinstance(answer, Unheard):
+            return []
+        return [
+            Enqueued(JobKey(new.tenant, new.id), new, True)
+            for new, created in zip(news, answer, strict=True)
+            if created
+        ]
+
+    says = f"enqueue_many {', '.join(map(said, news))}"
+    return Call(says, hand, lambda: hand.queue.enqueue_many(news), acts)
+
+
+def exchange(hand: Hand, ended: Sequence[Ended], pipelines: Sequence[str], slots: int) -> Call:
+    """Also `claim` and `complete`, which are halves of it."""
+
+    async def run() -> tuple[dict[Any, Any], Sequence[Lease]]:
+        if not ended:
+            return {}, await hand.queue.claim(pipelines, slots, hand.worker, LEASE)
+        if not slots:
+            return await hand.queue.complete(ended), []
+        both = await hand.queue.exchange(ended, pipelines, slots, hand.worker, LEASE)
+        return both.changes, both.leases
+
+    def acts(answer: Any) -> list[Act]:
+        if isinstance(answer, Unheard):
+            changes: dict[Any, Any] = {end.fence: UNHEARD for end in ended}
+            leases = [records.lease(row) for row in hand.wire.unheard if row["claimed"]]
+        else:
+            changes, leases = answer
+            assert set(changes) <= {end.fence for end in ended}, "an end that nobody reported"
+        return [
+            *(Completed(end, changes.get(end.fence)) for end in ended),
+            *(Claimed(lease) for lease in leases),
+        ]
+
+    ends = ", ".join(f"{end.state} {end.fence}" for end in ended)
+    says = f"complete [{ends}], claim {slots} of {pipelines}"
+    return Call(says, hand, run, acts)
+
+
+def heartbeat(hand: Hand, beats: Sequence[Beat]) -> Call:
+    def acts(answer: Any) -> list[Act]:
+        held = {beat.fence: UNHEARD for beat in beats} if isinstance(answer, Unheard) else answer
+        return [Beaten(beat, held.get(beat.fence)) for beat in beats]
+
+    says = f"heartbeat {[tuple(beat.fence) for beat in beats]}"
+    return Call(says, hand, lambda: hand.queue.heartbeat(beats, LEASE), acts)
+
+
+def retry(hand: Hand, lease: Lease, delay: float, *, crashed: bool) -> Call:
+    return Call(
+        f"retry {lease.fence} in {delay}",
+        hand,
+        lambda: hand.queue.retry(lease.fence, delay, ERROR, crashed=crashed),
+        lambda answer: [Retried(lease.fence, delay, crashed, answer)],
+    )
+
+
+def release(hand: Hand, runs: Sequence[HandedBack]) -> Call:
+    def acts(answer: Any) -> list[Act]:
+        if isinstance(answer, Unheard):
+            return [Released(run, UNHEARD) for run in runs]
+        changes = {change.key: change for change in answer}
+        return [Released(run, changes.get(JobKey(*run.fence[:2]))) for run in runs]
+
+    says = f"release {[(tuple(run.fence), run.delay_seconds) for run in runs]}"
+    return Call(says, hand, lambda: hand.queue.release(runs), acts)
+
+
+def rescue(hand: Hand, limit: int = 100) -> Call:
+    def acts(answer: Any) -> list[Act]:
+        changes = map(records.change, hand.wire.unheard) if isinstance(answer, Unheard) else answer
+        return [Rescued(change) for change in changes]
+
+    return Call(f"rescue {limit}", hand, lambda: hand.queue.rescue(limit), acts)
+
+
+def cancel(hand: Hand, key: JobKey) -> Call:
+    return Call(
+        f"cancel {key}", hand, lambda: hand.queue.cancel(key), lambda answer: [Canceled(key, answer)]
+    )
+
+
+def reopen(hand: Hand, key: JobKey) -> Call:
+    return Call(
+        f"reopen {key}", hand, lambda: hand.queue.reopen(key), lambda answer: [Reopened(key, answer)]
+    )
+
+
+def prune(hand: Hand, limit: int) -> Call:
+    def acts(answer: Any) -> list[Act]:
+        return [] if isinstance(answer, Unheard) else [Pruned(key) for key in answer]
+
+    return Call(f"prune {limit}", hand, lambda: hand.queue.prune(RETENTION, limit), acts)
+
+
+def said(new: NewJob) -> str:
+    """A job, as a note has it."""
+    named = f" as {new.idempotency_key}" if new.idempotency_key else ""
+    return f"{new.tenant}/{new.id.int} {new.pipeline}:{new.priority} {new.fingerprint!r}{named}"
+
+
+def brief(answer: Any) -> str:
+    """An answer, as a note has it."""
+    match answer:
+        case Change():
+            return f"{answer.state} {answer.reason} {answer.cursor}"
+        case Lease():
+            return f"{answer.key} under {answer.lease_epoch}"
+        case dict():
+            return f"{{{', '.join(f'{tuple(key)}: {brief(value)}' for key, value in answer.items())}}}"
+        case JobKey():
+            return str(answer)
+        case list() | tuple():
+            return f"[{', '.join(map(brief, answer))}]"
+        case _:
+            return str(answer)
