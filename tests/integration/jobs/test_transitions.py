@@ -251,12 +251,10 @@ async def test_a_canceled_run_ends_its_job_although_nobody_hears_that_it_came_ba
     wire = Wire(pool)
     wire.deaf = True
     deaf = JobQueue(wire)
+    handed_back = HandedBack(fence=lease.fence, progress=10.0)
 
     with pytest.raises(Failure):
-        if verb == "retry":
-            await deaf.retry(lease.fence, 0.0, ERROR)
-        else:
-            await deaf.release([HandedBack(fence=lease.fence, progress=10.0)])
+        await (deaf.retry(lease.fence, 0.0, ERROR) if verb == "retry" else deaf.release([handed_back]))
 
     assert await state_of(queue, lease.key) == ("canceled", "canceled", "1:3")
 

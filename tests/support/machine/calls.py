@@ -227,15 +227,11 @@ def rescue(hand: Hand, limit: int = 100) -> Call:
 
 
 def cancel(hand: Hand, key: JobKey) -> Call:
-    return Call(
-        f"cancel {key}", hand, lambda: hand.queue.cancel(key), lambda answer: [Canceled(key, answer)]
-    )
+    return Call(f"cancel {key}", hand, lambda: hand.queue.cancel(key), lambda answer: [Canceled(key, answer)])
 
 
 def reopen(hand: Hand, key: JobKey) -> Call:
-    return Call(
-        f"reopen {key}", hand, lambda: hand.queue.reopen(key), lambda answer: [Reopened(key, answer)]
-    )
+    return Call(f"reopen {key}", hand, lambda: hand.queue.reopen(key), lambda answer: [Reopened(key, answer)])
 
 
 def prune(hand: Hand, limit: int) -> Call:

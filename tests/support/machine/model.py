@@ -290,9 +290,7 @@ class Released(NamedTuple):
         attempt = known.now.attempt
         if known.cancel:
             return agree(self.change, known.then("canceled", "canceled", attempt, cancel=False))
-        return agree(
-            self.change, known.back("released", attempt=attempt - 1, delay=self.run.delay_seconds)
-        )
+        return agree(self.change, known.back("released", attempt=attempt - 1, delay=self.run.delay_seconds))
 
 
 class Rescued(NamedTuple):
