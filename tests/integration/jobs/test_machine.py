@@ -57,7 +57,7 @@ def test_whatever_happens_nothing_is_lost_and_nothing_is_done_twice(here):
 
 
 class Change(NamedTuple):
-    """A text in a statement of jobs/sql, or in the migration that makes a function, and what stands there instead."""
+    """A text in jobs/sql or in a migration that makes a function, and what stands there instead."""
 
     where: str
     was: str
@@ -103,7 +103,9 @@ MUTANTS = {
         Change("find_repeat", "tenant_id = $1 and idempotency_key", "idempotency_key"),
     ],
     "a release that takes the lease epoch back": [
-        Change("release", "attempt = r.attempt - 1", "attempt = r.attempt - 1, lease_epoch = r.lease_epoch - 1"),
+        Change(
+            "release", "attempt = r.attempt - 1", "attempt = r.attempt - 1, lease_epoch = r.lease_epoch - 1"
+        ),
     ],
     "a retry that leaves a gap": [
         Change("retry", "seq = r.seq + 1", "seq = r.seq + 2"),
@@ -145,7 +147,9 @@ MUTANTS = {
 @contextmanager
 def broken(here: World, changes: list[Change]) -> Iterator[None]:
     """With these changes made, and undone at the end."""
-    functions = {step.name: step.text.replace("create function", "create or replace function") for step in migrations()}
+    functions = {
+        step.name: step.text.replace("create function", "create or replace function") for step in migrations()
+    }
     texts = functions | dict(queue._SQL)
     mutants = {}
     for where, was, becomes in changes:

@@ -35,7 +35,7 @@ NTH = st.integers(0, 255)  # whichever of those that there are
 HAND = st.integers(0, HANDS - 1)
 TENANT = st.sampled_from(TENANTS)
 PIPELINE = st.sampled_from(PIPELINES)
-PRIORITY = st.sampled_from((1, 3, 0, 2))
+PRIORITY = st.sampled_from((1, 1, 3, 1, 0, 2))
 OFFERED = st.sampled_from((PIPELINES, PIPELINES[::-1], PIPELINES[:1], PIPELINES[1:]))
 NAME = st.sampled_from((None, "k1", "k2"))  # an idempotency key
 
@@ -66,6 +66,7 @@ OVERLAPS = (
     ("expired", ["cancel", "rescue", "rescue"]),
     ("over", ["reopen", "reopen"]),
     ("reopened", ["cancel", "reopen"]),
+    ("reopened", ["cancel", "reopen", "claim"]),
     ("old", ["prune", "reopen"]),
     ("old", ["enqueue", "prune"]),
 )
@@ -105,7 +106,14 @@ class Machine(Steps):
         for tenant, pipeline in many:
             self.enqueue_alone(self.hands[0], self.fresh(tenant, pipeline=pipeline))
 
-    @rule(hand=HAND, tenant=TENANT, pipeline=PIPELINE, priority=PRIORITY, name=NAME, most=st.sampled_from((3, 1, 2)))
+    @rule(
+        hand=HAND,
+        tenant=TENANT,
+        pipeline=PIPELINE,
+        priority=PRIORITY,
+        name=NAME,
+        most=st.sampled_from((3, 1, 2)),
+    )
     def enqueue(self, hand, tenant, pipeline, priority, name, most):
         changes = {"priority": priority, "idempotency_key": name, "max_attempts": most}
         self.enqueue_alone(self.hands[hand], self.fresh(tenant, pipeline=pipeline, **changes))
@@ -152,6 +160,11 @@ class Machine(Steps):
         inline = [job for job in there if not job.delayed]
         look = Look(order, lows, places, {job.key: age for age, job in enumerate(there)})
         check_turns(look, [job for job in inline if job.key in taken], inline)
+
+    def claim_until(self, key: JobKey, nth: int) -> None:
+        """A few at a time, until this one runs."""
+        while self.jobs[key].now.state == "queued":
+            self.claim_alone(self.hands[nth % HANDS], [], PIPELINES, 1 + nth % 3)
 
     @rule(hand=HAND, offered=OFFERED, some=NTH, want=st.sampled_from(("waits", "due")), nth=NTH)
     def claim(self, hand, offered, some, want, nth):
@@ -212,8 +225,14 @@ class Machine(Steps):
             here.leases = [lease for lease in here.leases if lease.fence not in gone]
             self.do(calls.release(here, runs))
 
-    @rule(hand=HAND, nth=NTH, verb=st.sampled_from(WRITES), odd=NTH, want=st.sampled_from(("again", "over", "waits")))
-    def zombie(self, hand, nth, verb, odd, want):
+    @rule(
+        hand=HAND,
+        nth=NTH,
+        want=st.sampled_from(("again", "again", "over", "waits")),
+        verb=st.sampled_from(WRITES),
+        odd=NTH,
+    )
+    def zombie(self, hand, nth, want, verb, odd):
         """Somebody whose lease is over writes anyway, while another runs the job or when it is over."""
         key = self.job(want, nth).key
         stale = [lease for lease in self.granted if not self.holds(lease)]
@@ -339,7 +358,7 @@ class Machine(Steps):
                 return self.jobs[JobKey(new.tenant, new.id)]
             case "running":
                 key = self.job("waits", nth).key
-                self.claim_alone(self.hands[nth % HANDS], [], PIPELINES, ALL)
+                self.claim_until(key, nth)
             case "asked":
                 key = self.job("running", nth).key
                 self.do(calls.cancel(self.hands[0], key))
@@ -350,7 +369,7 @@ class Machine(Steps):
                 key = self.job("running", nth).key
                 run = HandedBack(fence=self.newest(key).fence, progress=20.0)
                 self.do(calls.release(self.hands[0], [run]))
-                self.claim_alone(self.hands[nth % HANDS], [], PIPELINES, ALL)
+                self.claim_until(key, nth)
             case "delayed" | "due":
                 key = self.job("running", nth).key
                 running = [lease for lease in self.granted if self.holds(lease)]
@@ -372,24 +391,19 @@ class Machine(Steps):
     def call(self, verb: str, hand: Hand, known: Known, odd: int) -> Call:
         """Any verb, about this job."""
         lease = self.newest(known.key)
-        match verb:
-            case "exchange":
-                ended = [end(lease, "succeeded")] if lease else []
-                return calls.exchange(hand, ended, PIPELINES, 1 + odd % 4)
-            case "rescue":
-                return calls.rescue(hand)
-            case "cancel":
-                return calls.cancel(hand, known.key)
-            case "reopen":
-                return calls.reopen(hand, known.key)
-            case "enqueue":
-                return calls.enqueue(hand, known.new)
-            case "prune":
-                return calls.prune(hand, ALL)
-            case _ if verb in WRITES and lease:
-                return self.write(verb, hand, lease, odd)
-            case _:
-                return calls.exchange(hand, [], PIPELINES, 1 + odd % 4)
+        if lease and verb in WRITES:
+            return self.write(verb, hand, lease, odd)
+        named: Mapping[str, Callable[[], Call]] = {
+            "rescue": lambda: calls.rescue(hand),
+            "cancel": lambda: calls.cancel(hand, known.key),
+            "reopen": lambda: calls.reopen(hand, known.key),
+            "enqueue": lambda: calls.enqueue(hand, known.new),
+            "prune": lambda: calls.prune(hand, ALL),
+        }
+        if verb in named:
+            return named[verb]()
+        ended = [end(lease, "succeeded")] if lease and verb == "exchange" else []
+        return calls.exchange(hand, ended, PIPELINES, 1 + odd % 4)
 
     def write(self, verb: str, hand: Hand, lease: Lease, odd: int) -> Call:
         """What a run may say, as the processor decides it: no retry after the last attempt."""

@@ -29,12 +29,12 @@ select 'ready', tenant_id, job_id, epoch, seq, state, reason, attempt, lease_epo
        pipeline, priority, rank, max_attempts
 from ready
 union all
-select 'done', tenant_id, job_id, epoch, seq, state, reason, attempt, lease_epoch, 0, false, false, false, false,
-       pipeline, 0, 0, 0
+select 'done', tenant_id, job_id, epoch, seq, state, reason, attempt, lease_epoch,
+       0, false, false, false, false, pipeline, 0, 0, 0
 from done
 union all
-select 'attempt', tenant_id, job_id, epoch, claimed_seq, '', reason, attempt, lease_epoch, 0, false, false, false,
-       false, '', 0, 0, 0
+select 'attempt', tenant_id, job_id, epoch, claimed_seq, '', reason, attempt, lease_epoch,
+       0, false, false, false, false, '', 0, 0, 0
 from attempt
 """
 
@@ -161,9 +161,7 @@ class Ledger:
             assert not (row.state == "queued" and row.cancel), f"{key} waits, its cancel was asked for"
 
 
-def _check_numbers(
-    most: int, row: Row | None, ends: Iterable[End], backs: Iterable[Back]
-) -> None:
+def _check_numbers(most: int, row: Row | None, ends: Iterable[End], backs: Iterable[Back]) -> None:
     """Attempts stay in their bounds; every run is two events of its incarnation, in turns, without a gap."""
     now = [*ends, row] if row else [*ends]
     for one in now:
@@ -173,7 +171,7 @@ def _check_numbers(
         assert [back.claimed_seq for back in runs] == [2 * turn for turn in range(1, len(runs) + 1)], runs
         assert all(1 <= back.attempt <= most for back in runs), runs
         assert all(back.lease_epoch <= one.lease_epoch for back in runs), runs
-        # After the first event and those of the runs: a claim; an end that a run came to; or an end in the queue.
+        # After the first event and those of the runs come a claim, and an end of that run or of the wait.
         since = one.seq - 1 - 2 * len(runs)
         allowed = {"queued": {0}, "running": {1}}.get(one.state, {1, 2})
         assert since in allowed, f"{one.state} at {one.seq} after {len(runs)} runs"
