@@ -41,6 +41,7 @@ _KINDS = (
     Kind("file_missing", "At least one image is needed."),
     Kind("idempotency_key_reused", "This idempotency key was used for another request."),
     Kind("id_taken", "This job id was used for another request."),
+    Kind("queue_full", "There are as many jobs waiting as there may be; try again later.", retryable=True),
     Kind("rate_limited", "Too many requests; try again later.", retryable=True),
     Kind("unavailable", "The service cannot do this right now; try again in a moment.", retryable=True),
     Kind("internal", "Something went wrong on our side.", retryable=True),

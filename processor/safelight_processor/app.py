@@ -29,7 +29,7 @@ from safelight_processor.children import Children
 from safelight_processor.claims import Claims
 from safelight_processor.drain import Drain
 from safelight_processor.leases import Leases
-from safelight_processor.maintenance import gauges, pruner, rescuer
+from safelight_processor.maintenance import admitter, gauges, pruner, rescuer
 from safelight_processor.reporter import Reporter
 from safelight_processor.runs import Runs
 from safelight_processor.scratch import Scratch
@@ -102,7 +102,11 @@ async def run(settings: Settings) -> None:
                     children.watch(),
                     announcer.run(),
                     reporter.run(),
+                    leases.heed(),
                     supervise("heartbeat", leases.heartbeat, settings.heartbeat_seconds, checks),
+                    supervise(
+                        "admit", admitter.Admitter(queue, announcer).run_once, admitter.INTERVAL, checks
+                    ),
                     supervise(
                         "rescue",
                         rescuer.Rescuer(queue, announcer, settings).run_once,

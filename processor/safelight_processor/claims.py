@@ -119,10 +119,19 @@ class Claims:
             self._begin(exchanged.leases, tasks)
             # When every slot was filled there may be more; else only news, or a look later on, changes that.
             self._look = self._look or len(exchanged.leases) == slots
+            if any(change.gated for change in exchanged.changes.values()):
+                await self._admit()
         finally:
             self._under_way -= 1
             self._expected -= slots - len(ended)
             self._leases.freed.set()
+
+    async def _admit(self) -> None:
+        """What ended was one of a limited number: another may be let in, here or anywhere."""
+        try:
+            self._look = bool(await self._queue.admit()) or self._look
+        except Failure as failure:
+            _log.warning("admit.failed", code=failure.code)  # maintenance does it, a little later
 
     def _begin(self, leases: Sequence[Lease], tasks: asyncio.TaskGroup) -> None:
         log = _log.bind()

@@ -1,6 +1,78 @@
 -- Generated from the migrations by `make generate`. Read it, never edit it.
 
-CREATE FUNCTION public.enqueue(tenants integer[], ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[], most_attempts smallint[], traceparents text[], lanes integer[], flows integer[], places integer[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], flow_tenants integer[], flow_lanes integer[]) RETURNS TABLE(created boolean, head bigint)
+CREATE FUNCTION public.admit(most integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  admitted integer := 0;
+  before integer;
+  room jsonb := '{}';   -- what is left, of tenants ('t5') and of pipelines ('pscan')
+  flow record;
+  spot tid;
+begin
+  if not pg_try_advisory_xact_lock(5381923) then
+    return 0;
+  end if;
+  loop
+    before := admitted;
+    for flow in
+      with recursive waiting as (
+        (select tenant_id, pipeline from ready where held = 'room' order by tenant_id, pipeline limit 1)
+        union all
+        select next.* from waiting w cross join lateral (
+          select tenant_id, pipeline from ready
+          where held = 'room' and (tenant_id, pipeline) > (w.tenant_id, w.pipeline)
+          order by tenant_id, pipeline
+          limit 1
+        ) next
+      )
+      select w.tenant_id, w.pipeline, 't' || w.tenant_id as t, 'p' || w.pipeline as p,
+             tenant.max_running as t_most, pipeline.max_running as p_most
+      from waiting w
+      left join tenant on tenant.id = w.tenant_id
+      left join pipeline on pipeline.name = w.pipeline
+      where not exists (
+        select from pause where pause.tenant_id = w.tenant_id and (expires_at is null or expires_at > now())
+      )
+      order by random()
+    loop
+      exit when admitted >= most;
+      if flow.t_most is not null and not room ? flow.t then
+        room := room || jsonb_build_object(flow.t, flow.t_most - (
+          select count(*) from ready where tenant_id = flow.tenant_id and gated and held is null
+        ));
+      end if;
+      if flow.p_most is not null and not room ? flow.p then
+        room := room || jsonb_build_object(flow.p, flow.p_most - (
+          select count(*) from ready where pipeline = flow.pipeline and gated and held is null
+        ));
+      end if;
+      continue when (room ->> flow.t)::integer <= 0 or (room ->> flow.p)::integer <= 0;
+
+      select ctid into spot from ready
+      where tenant_id = flow.tenant_id and pipeline = flow.pipeline and held = 'room' and run_at <= now()
+      order by priority desc, rank
+      limit 1
+      for update skip locked;
+      continue when spot is null;
+      update ready set held = null where ctid = spot;
+      admitted := admitted + 1;
+      if room ? flow.t then
+        room := room || jsonb_build_object(flow.t, (room ->> flow.t)::integer - 1);
+      end if;
+      if room ? flow.p then
+        room := room || jsonb_build_object(flow.p, (room ->> flow.p)::integer - 1);
+      end if;
+    end loop;
+    exit when admitted = before or admitted >= most;
+  end loop;
+  return admitted;
+end $$;
+
+CREATE FUNCTION public.enqueue(tenants integer[], ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[], most_attempts smallint[], traceparents text[], lanes integer[], flows integer[], places integer[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], flow_tenants integer[], flow_lanes integer[]) RETURNS TABLE(created boolean, refused boolean, gated boolean, head bigint)
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
@@ -10,23 +82,44 @@ declare
   heads bigint[];
   starts bigint[];   -- the rank of the next job of each flow
   steps bigint[];
+  gates boolean[];   -- whether a flow is gated
+  rooms integer[];   -- how many more jobs it may have
 begin
+  perform pg_advisory_xact_lock_shared(5381924, tenant_id)
+  from (select distinct tenant_id from unnest(flow_tenants) as u (tenant_id) order by 1) t;
+  perform pg_advisory_xact_lock_shared(5381925, name)
+  from (select distinct hashtext(pipeline) as name from unnest(lane_pipelines) as u (pipeline) order by 1) p;
+
   heads := array(
     select coalesce(waiting.rank, (extract(epoch from now()) * 1e9)::bigint)
     from unnest(lane_pipelines, lane_priorities, lane_lows) with ordinality as l (pipeline, priority, low, lane)
     left join lateral (
       select rank from ready
-      where pipeline = l.pipeline and priority = l.priority and rank >= l.low and not delayed and state = 'queued'
+      where pipeline = l.pipeline and priority = l.priority and rank >= l.low and held is null and state = 'queued'
       order by rank
       limit 1
     ) waiting on true
     order by lane
   );
-  select array_agg(greatest(heads[f.lane], last.rank + f.step) order by f.flow), array_agg(f.step order by f.flow)
-  into starts, steps
+  select array_agg(greatest(heads[f.lane], last.rank + f.step) order by f.flow),
+         array_agg(f.step order by f.flow),
+         array_agg(f.gated order by f.flow),
+         array_agg(f.room order by f.flow)
+  into starts, steps, gates, rooms
   from (
-    select u.*, 1000 / coalesce((select weight from tenant where id = u.tenant_id), 1) as step
+    select u.*, 1000 / coalesce(t.weight, 1) as step,
+           is_gated(u.tenant_id, lane_pipelines[u.lane]) as gated,
+           least(
+             case when t.max_queued is not null then t.max_queued - (
+               select count(*) from (select from ready where tenant_id = t.id limit t.max_queued) q
+             ) end,
+             case when p.max_queued is not null then p.max_queued - (
+               select count(*) from (select from ready where pipeline = p.name limit p.max_queued) q
+             ) end
+           ) as room
     from unnest(flow_tenants, flow_lanes) with ordinality as u (tenant_id, lane, flow)
+    left join tenant t on t.id = u.tenant_id
+    left join pipeline p on p.name = lane_pipelines[u.lane]
   ) f
   left join lateral (
     select rank from ready
@@ -46,20 +139,21 @@ begin
     select tenant_id, id, lane_pipelines[lane], lane_priorities[lane], params::jsonb, inputs::jsonb, fingerprint,
            idempotency_key, max_attempts, traceparent
     from asked
+    where rooms[flow] is null or place < rooms[flow]
     on conflict do nothing
     returning tenant_id, id
   ), placed as (
-    insert into ready (tenant_id, job_id, pipeline, priority, rank, max_attempts, epoch, seq, state, reason)
+    insert into ready (tenant_id, job_id, pipeline, priority, rank, gated, held, max_attempts, epoch, seq, state, reason)
     select a.tenant_id, a.id, lane_pipelines[a.lane], lane_priorities[a.lane], starts[a.flow] + a.place * steps[a.flow],
-           a.max_attempts, 1, 1, 'queued', 'submitted'
+           gates[a.flow], case when gates[a.flow] then 'room' end, a.max_attempts, 1, 1, 'queued', 'submitted'
     from accepted join asked a using (tenant_id, id)
   )
-  select accepted.id is not null, heads[a.lane]
+  select accepted.id is not null, a.place >= rooms[a.flow] is true, gates[a.flow], heads[a.lane]
   from asked a left join accepted using (tenant_id, id)
   order by a.ask;
 end $$;
 
-CREATE FUNCTION public.exchange(tenants integer[], ids uuid[], lease_epochs integer[], states text[], reasons text[], progresses real[], stages text[], results text[], outputs_texts text[], errors text[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], slots integer, worker uuid, lease_seconds double precision) RETURNS TABLE(claimed boolean, tenant_id integer, job_id uuid, epoch integer, seq integer, lease_epoch integer, attempt smallint, state text, reason text, seconds double precision, max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb, traceparent text)
+CREATE FUNCTION public.exchange(tenants integer[], ids uuid[], lease_epochs integer[], states text[], reasons text[], progresses real[], stages text[], results text[], outputs_texts text[], errors text[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], slots integer, worker uuid, lease_seconds double precision) RETURNS TABLE(claimed boolean, tenant_id integer, job_id uuid, epoch integer, seq integer, lease_epoch integer, attempt smallint, state text, reason text, seconds double precision, gated boolean, max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb, traceparent text)
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
@@ -69,6 +163,7 @@ CREATE FUNCTION public.exchange(tenants integer[], ids uuid[], lease_epochs inte
 #variable_conflict use_column
 declare
   spots tid[] := '{}';
+  paused text[];
   lane integer;
 begin
   if cardinality(ids) > 0 then
@@ -78,8 +173,8 @@ begin
       using unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
         as e (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
       where r.tenant_id = e.tenant_id and r.job_id = e.job_id and r.state = 'running' and r.lease_epoch = e.lease_epoch
-      returning r.tenant_id, r.job_id, r.pipeline, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since, r.opened_at,
-                r.started_at, r.cancel_requested_at is not null as canceled,
+      returning r.tenant_id, r.job_id, r.pipeline, r.gated, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since,
+                r.opened_at, r.started_at, r.cancel_requested_at is not null as canceled,
                 e.state, e.reason, e.progress, e.stage, e.result, e.outputs, e.error
     ), recorded as (
       insert into done (tenant_id, job_id, pipeline, epoch, seq, state, reason, attempt, lease_epoch, opened_at, claimed_at,
@@ -94,18 +189,22 @@ begin
       from gone
       returning tenant_id, job_id, epoch, seq, lease_epoch, attempt, state, reason, finished_at, claimed_at
     )
-    select false, tenant_id, job_id, epoch, seq, lease_epoch, attempt, state, reason,
-           extract(epoch from finished_at - claimed_at)::float8,
+    select false, d.tenant_id, d.job_id, d.epoch, d.seq, d.lease_epoch, d.attempt, d.state, d.reason,
+           extract(epoch from d.finished_at - d.claimed_at)::float8, g.gated,
            null::smallint, null::smallint, null::text, null::smallint, null::bigint, null::jsonb, null::jsonb, null::text
-    from recorded;
+    from recorded d join gone g on g.tenant_id = d.tenant_id and g.job_id = d.job_id;
   end if;
 
+  if slots > 0 then
+    paused := array(select pipeline from pause where pipeline is not null and (expires_at is null or expires_at > now()));
+  end if;
   for lane in 1 .. cardinality(lane_pipelines) loop
     exit when cardinality(spots) >= slots;
+    continue when lane_pipelines[lane] = any (paused);
     if lane_priorities[lane] = lane_priorities[1] then  -- each pipeline comes with every priority, so here it is met once
       spots := spots || array(
         select ctid from ready
-        where pipeline = lane_pipelines[lane] and delayed and run_at <= now()
+        where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
           and state = 'queued' and cancel_requested_at is null
         order by run_at
         limit (slots - cardinality(spots) + 1) / 2
@@ -115,7 +214,7 @@ begin
     spots := spots || array(
       select ctid from ready
       where pipeline = lane_pipelines[lane] and priority = lane_priorities[lane] and rank >= lane_lows[lane]
-        and not delayed and state = 'queued' and cancel_requested_at is null
+        and held is null and state = 'queued' and cancel_requested_at is null
       order by rank
       limit slots - cardinality(spots)
       for update skip locked
@@ -128,18 +227,26 @@ begin
       update ready r
       set state = 'running', reason = 'claimed', seq = r.seq + 1, attempt = r.attempt + 1,
           lease_epoch = r.lease_epoch + 1, since = now(), started_at = coalesce(r.started_at, now()), worker_id = worker,
-          lease_expires_at = now() + make_interval(secs => lease_seconds), delayed = false,
+          lease_expires_at = now() + make_interval(secs => lease_seconds), held = null,
           progress = 0, progress_n = 0, stage = null, status = null
       from unnest(spots) as p (spot)
       where r.ctid = p.spot
       returning r.*
     )
     select true, t.tenant_id, t.job_id, t.epoch, t.seq, t.lease_epoch, t.attempt, t.state, t.reason,
-           extract(epoch from now() - t.run_at)::float8, t.max_attempts, t.crashes, t.pipeline, t.priority, t.rank,
+           extract(epoch from now() - t.run_at)::float8, t.gated, t.max_attempts, t.crashes, t.pipeline, t.priority, t.rank,
            j.params, j.inputs, j.traceparent
     from taken t join job j on j.tenant_id = t.tenant_id and j.id = t.job_id;
   end if;
 end $$;
+
+CREATE FUNCTION public.is_gated(of_tenant integer, of_pipeline text) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+  select exists (select from tenant where id = of_tenant and max_running is not null)
+      or exists (select from pipeline where name = of_pipeline and max_running is not null)
+      or exists (select from pause where tenant_id = of_tenant and (expires_at is null or expires_at > now()))
+$$;
 
 CREATE FUNCTION public.make_done_partitions(days integer) RETURNS integer
     LANGUAGE plpgsql
@@ -478,7 +585,8 @@ CREATE TABLE public.ready (
     pipeline text NOT NULL COLLATE pg_catalog."C",
     priority smallint NOT NULL,
     rank bigint NOT NULL,
-    delayed boolean DEFAULT false NOT NULL,
+    held text,
+    gated boolean DEFAULT false NOT NULL,
     max_attempts smallint NOT NULL,
     epoch integer NOT NULL,
     seq integer NOT NULL,
@@ -500,6 +608,7 @@ CREATE TABLE public.ready (
     status text,
     error jsonb,
     CONSTRAINT attempts_are_counted CHECK (((attempt >= 0) AND (attempt <= max_attempts))),
+    CONSTRAINT ready_held CHECK (((held IS NULL) OR ((held = ANY (ARRAY['delay'::text, 'room'::text])) AND (NOT (gated AND (held = 'delay'::text))) AND (state = 'queued'::text)))),
     CONSTRAINT ready_priority CHECK (((priority >= 0) AND (priority <= 3))),
     CONSTRAINT ready_state CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text]))),
     CONSTRAINT running_has_a_lease CHECK (((state = 'running'::text) = ((lease_expires_at IS NOT NULL) AND (worker_id IS NOT NULL))))
@@ -570,11 +679,35 @@ CREATE VIEW public.job_now AS
           ORDER BY done.epoch DESC
          LIMIT 1) d ON (true));
 
+CREATE TABLE public.pause (
+    id integer NOT NULL,
+    tenant_id integer,
+    pipeline text COLLATE pg_catalog."C",
+    owner text NOT NULL,
+    reason text NOT NULL,
+    seconds double precision,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    CONSTRAINT pause_of_one CHECK (((tenant_id IS NULL) <> (pipeline IS NULL)))
+);
+
+ALTER TABLE public.pause ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.pause_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.pipeline (
-    name text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
     version text NOT NULL,
     declaration json NOT NULL,
-    registered_at timestamp with time zone DEFAULT now() NOT NULL
+    max_running integer,
+    max_queued integer,
+    registered_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT pipeline_limits CHECK (((max_running > 0) AND (max_queued > 0)))
 );
 
 CREATE TABLE public.schema_migration (
@@ -602,7 +735,11 @@ CREATE TABLE public.tenant (
     id integer NOT NULL,
     name text NOT NULL,
     weight smallint DEFAULT 1 NOT NULL,
+    max_priority smallint DEFAULT 3 NOT NULL,
+    max_running integer,
+    max_queued integer,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tenant_limits CHECK ((((max_priority >= 0) AND (max_priority <= 3)) AND (max_running > 0) AND (max_queued > 0))),
     CONSTRAINT tenant_weight CHECK (((weight >= 1) AND (weight <= 1000)))
 );
 
@@ -681,6 +818,9 @@ ALTER TABLE ONLY public.done_unplaced
 ALTER TABLE ONLY public.job
     ADD CONSTRAINT job_pkey PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.pause
+    ADD CONSTRAINT pause_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.pipeline
     ADD CONSTRAINT pipeline_pkey PRIMARY KEY (name);
 
@@ -727,11 +867,19 @@ CREATE UNIQUE INDEX job_idempotency_key ON public.job USING btree (tenant_id, id
 
 CREATE INDEX job_newest ON public.job USING btree (tenant_id, created_at DESC, id DESC);
 
-CREATE INDEX ready_due ON public.ready USING btree (pipeline, run_at) WHERE delayed;
+CREATE UNIQUE INDEX pause_pipeline ON public.pause USING btree (pipeline) WHERE (pipeline IS NOT NULL);
+
+CREATE UNIQUE INDEX pause_tenant ON public.pause USING btree (tenant_id) WHERE (tenant_id IS NOT NULL);
+
+CREATE INDEX ready_admitted ON public.ready USING btree (tenant_id, pipeline) WHERE (gated AND (held IS NULL));
+
+CREATE INDEX ready_due ON public.ready USING btree (pipeline, run_at) WHERE (held = 'delay'::text);
 
 CREATE INDEX ready_flow ON public.ready USING btree (pipeline, priority, tenant_id, rank);
 
-CREATE INDEX ready_rank ON public.ready USING btree (pipeline, priority, rank) WHERE (NOT delayed);
+CREATE INDEX ready_held ON public.ready USING btree (tenant_id, pipeline, priority DESC, rank) WHERE (held = 'room'::text);
+
+CREATE INDEX ready_rank ON public.ready USING btree (pipeline, priority, rank) WHERE (held IS NULL);
 
 ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261124_pkey;
 

@@ -47,6 +47,14 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 1
 
 
+class Accepted(NamedTuple):
+    """What became of a job that was to be enqueued: new, refused as its queue is full, or else a repeat."""
+
+    created: bool
+    refused: bool
+    gated: bool  # held until `admit` lets it in
+
+
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """A claimed job: the right to run it, until the lease expires. `waited` is seconds since it was due."""
 
@@ -129,6 +137,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     lease_epoch: int = 0
     ran: float = 0.0
     cancel_requested: bool = False
+    gated: bool = False  # it makes room for another
     worker: UUID | None = None
     traceparent: str = ""
 

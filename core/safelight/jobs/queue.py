@@ -25,6 +25,7 @@ from safelight.errors import CATALOGUE, Failure
 from safelight.jobs import records
 from safelight.jobs.combiner import Combiner
 from safelight.jobs.job import (
+    Accepted,
     Beat,
     Change,
     Depth,
@@ -96,20 +97,24 @@ class JobQueue:
         A repeat (same id or idempotency key, same fingerprint) answers the id of the first.
 
         Raises:
-            Failure: `id_taken` or `idempotency_key_reused` when the fingerprint differs, `unavailable`.
+            Failure: `id_taken` or `idempotency_key_reused` when the fingerprint differs, `queue_full` when
+                the tenant or the pipeline has as many jobs as it may, `unavailable`.
         """
-        if await self._accept.ask(job):
+        accepted = await self._accept.ask(job)
+        if accepted.created:
+            if accepted.gated:
+                await self.admit()
             return job.id, True
-        first = (await self._rows("find_repeat", job.tenant, job.id, job.idempotency_key))[0]
+        repeats = await self._rows("find_repeat", job.tenant, job.id, job.idempotency_key)
+        if not repeats:
+            raise Failure("queue_full")
+        first = repeats[0]
         if first["fingerprint"] != job.fingerprint:
             raise Failure("id_taken" if first["same_id"] else "idempotency_key_reused")
         return first["id"], False
 
-    async def enqueue_many(self, jobs: Sequence[NewJob]) -> Sequence[bool]:
-        """Accepts jobs in one commit, durably; answers for each whether it is new.
-
-        No two of them may share an id or an idempotency key.
-        """
+    async def enqueue_many(self, jobs: Sequence[NewJob]) -> Sequence[Accepted]:
+        """Accepts jobs in one commit, durably. No two of them may share an id or an idempotency key."""
         lanes = [Lane(job.pipeline, job.priority) for job in jobs]
         flows = [(job.tenant, lane) for job, lane in zip(jobs, lanes, strict=True)]
         lane_numbers, flow_numbers = _numbers(lanes), _numbers(flows)
@@ -135,7 +140,7 @@ class JobQueue:
         )
         for lane, row in zip(lanes, rows, strict=True):
             self._heads[lane] = max(row["head"], self._heads.get(lane, 0))
-        return [row["created"] for row in rows]
+        return [Accepted(row["created"], row["refused"], row["gated"]) for row in rows]
 
     async def get(self, key: JobKey) -> Job | None:
         """The job, or None when there is no such job for this tenant."""
@@ -287,6 +292,10 @@ class JobQueue:
                 leases += rest.leases
         return Exchanged(changes=changes, leases=leases)
 
+    async def admit(self, most: int = 200) -> int:
+        """Lets in gated jobs for which there is room now; answers how many. Anybody may, at any time."""
+        return int((await self._rows("admit", most))[0][0])
+
     async def heartbeat(self, beats: Sequence[Beat], lease_seconds: float) -> dict[Fence, bool]:
         """Renews leases; answers those that still hold, each with whether its cancel was asked for."""
         rows = await self._rows(
@@ -312,25 +321,15 @@ class JobQueue:
         crashed: bool = False,
         progress: float = 0.0,
     ) -> Change | None:
-        """Queues the job again for later; None when the lease was lost."""
+        """Queues the job again for later, or ends it when its cancel was accepted meanwhile.
+
+        None when the lease was lost.
+        """
         rows = await self._rows("retry", *fence, delay_seconds, _json(error), crashed, progress)
-        if not rows:
-            return None
-        row = rows[0]
-        key = JobKey(fence.tenant, fence.id)
-        change = Change(
-            key=key,
-            cursor=Cursor(row["epoch"], row["seq"]),
-            state="queued",
-            reason="retry",
-            attempt=row["attempt"],
-            progress=row["progress"],
-            lease_epoch=fence.lease_epoch,
-        )
-        return (await self.cancel(key) or change) if row["cancel_requested"] else change
+        return records.change(rows[0], lease_epoch=fence.lease_epoch) if rows else None
 
     async def release(self, runs: Sequence[HandedBack]) -> Sequence[Change]:
-        """Hands runs back, each with its attempt, at once or for later.
+        """Hands runs back, each with its attempt, at once or for later; ends those whose cancel was accepted.
 
         A run that is missing in the answer had lost its lease.
         """
@@ -340,12 +339,7 @@ class JobQueue:
             [run.progress for run in runs],
             [run.delay_seconds for run in runs],
         )
-        changes = []
-        for row in rows:
-            change = records.change(row, state="queued", reason="released")
-            canceled = await self.cancel(change.key) if row["cancel_requested"] else None
-            changes.append(canceled or change)
-        return changes
+        return [records.change(row) for row in rows]
 
     async def rescue(self, limit: int = 100) -> Sequence[Change]:
         """Takes back runs whose lease has expired."""

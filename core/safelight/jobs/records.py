@@ -54,6 +54,7 @@ def change(row: asyncpg.Record, **more: Any) -> Change:
         ran=given.get("ran", 0.0),
         worker=given.get("worker_id"),
         traceparent=given.get("traceparent", ""),
+        gated=given.get("gated", False),
     )
 
 
@@ -68,6 +69,7 @@ def recorded(row: asyncpg.Record, progress: float) -> Change:
         progress=progress,
         lease_epoch=row["lease_epoch"],
         ran=row["seconds"],
+        gated=row["gated"],
     )
 
 

@@ -426,3 +426,20 @@ async def test_an_outage_is_one_typed_failure(queue, pool):
         await queue.depth()
 
     assert caught.value.code == "unavailable"
+
+
+@pytest.mark.parametrize("verb", ["retry", "release"])
+async def test_a_run_that_is_given_up_after_its_cancel_was_accepted_ends_as_canceled_at_once(queue, verb):
+    """In the same statement: who dies after it must not leave a job that waits for nobody."""
+    lease = await running(queue)
+    await queue.cancel(lease.key)
+
+    if verb == "retry":
+        change = await queue.retry(lease.fence, 60.0, ERROR, progress=30.0)
+    else:
+        [change] = await queue.release([HandedBack(fence=lease.fence, progress=30.0, delay_seconds=60.0)])
+
+    assert change is not None
+    assert (change.state, change.reason, change.progress) == ("canceled", "canceled", 30.0)
+    assert await story(queue, lease.key) == ["submitted", "claimed", "canceled"]
+    assert await queue.release([HandedBack(fence=lease.fence, progress=30.0)]) == []
