@@ -72,7 +72,7 @@ begin
   return admitted;
 end $$;
 
-CREATE FUNCTION public.enqueue(tenants integer[], ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[], most_attempts smallint[], traceparents text[], lanes integer[], flows integer[], places integer[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], flow_tenants integer[], flow_lanes integer[]) RETURNS TABLE(created boolean, refused boolean, gated boolean, head bigint)
+CREATE FUNCTION public.enqueue(tenants integer[], ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[], contents bytea[], batches uuid[], weights real[], most_attempts smallint[], traceparents text[], lanes integer[], flows integer[], places integer[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], flow_tenants integer[], flow_lanes integer[]) RETURNS TABLE(id uuid, created boolean, refused boolean, gated boolean, head bigint)
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
@@ -84,11 +84,32 @@ declare
   steps bigint[];
   gates boolean[];   -- whether a flow is gated
   rooms integer[];   -- how many more jobs it may have
+  twins uuid[];      -- of each job: one of the same content that runs, waits or has succeeded
 begin
   perform pg_advisory_xact_lock_shared(5381924, tenant_id)
   from (select distinct tenant_id from unnest(flow_tenants) as u (tenant_id) order by 1) t;
   perform pg_advisory_xact_lock_shared(5381925, name)
   from (select distinct hashtext(pipeline) as name from unnest(lane_pipelines) as u (pipeline) order by 1) p;
+
+  if num_nonnulls(variadic contents) > 0 then
+    perform pg_advisory_xact_lock(hashtextextended(encode(content, 'hex'), tenant_id))
+    from (select distinct tenant_id, content from unnest(tenants, contents) as u (tenant_id, content)
+          where content is not null order by 2, 1) c;
+    twins := array(
+      select twin.id
+      from unnest(tenants, contents) with ordinality as u (tenant_id, content, ask)
+      left join lateral (
+        select j.id from job j
+        where j.tenant_id = u.tenant_id and j.content = u.content
+          and (exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
+               or (select d.state from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
+                   order by d.epoch desc limit 1) = 'succeeded')
+        order by j.created_at desc
+        limit 1
+      ) twin on true
+      order by ask
+    );
+  end if;
 
   heads := array(
     select coalesce(waiting.rank, (extract(epoch from now()) * 1e9)::bigint)
@@ -131,29 +152,32 @@ begin
 
   return query
   with asked as materialized (
-    select * from unnest(tenants, ids, params_texts, inputs_texts, fingerprints, idempotency_keys, most_attempts,
-                         traceparents, lanes, flows, places) with ordinality
-      as t (tenant_id, id, params, inputs, fingerprint, idempotency_key, max_attempts, traceparent, lane, flow, place, ask)
+    select * from unnest(tenants, ids, params_texts, inputs_texts, fingerprints, idempotency_keys, contents, batches, weights,
+                         most_attempts, traceparents, lanes, flows, places) with ordinality
+      as t (tenant_id, id, params, inputs, fingerprint, idempotency_key, content, batch_id, weight, max_attempts,
+            traceparent, lane, flow, place, ask)
   ), accepted as (
-    insert into job (tenant_id, id, pipeline, priority, params, inputs, fingerprint, idempotency_key, max_attempts, traceparent)
+    insert into job (tenant_id, id, pipeline, priority, params, inputs, fingerprint, idempotency_key, content, batch_id,
+                     weight, max_attempts, traceparent)
     select tenant_id, id, lane_pipelines[lane], lane_priorities[lane], params::jsonb, inputs::jsonb, fingerprint,
-           idempotency_key, max_attempts, traceparent
+           idempotency_key, content, batch_id, weight, max_attempts, traceparent
     from asked
-    where rooms[flow] is null or place < rooms[flow]
+    where (rooms[flow] is null or place < rooms[flow]) and twins[ask] is null
     on conflict do nothing
     returning tenant_id, id
   ), placed as (
-    insert into ready (tenant_id, job_id, pipeline, priority, rank, gated, held, max_attempts, epoch, seq, state, reason)
+    insert into ready (tenant_id, job_id, pipeline, priority, rank, gated, held, max_attempts, batch_id, epoch, seq, state,
+                       reason)
     select a.tenant_id, a.id, lane_pipelines[a.lane], lane_priorities[a.lane], starts[a.flow] + a.place * steps[a.flow],
-           gates[a.flow], case when gates[a.flow] then 'room' end, a.max_attempts, 1, 1, 'queued', 'submitted'
+           gates[a.flow], case when gates[a.flow] then 'room' end, a.max_attempts, a.batch_id, 1, 1, 'queued', 'submitted'
     from accepted join asked a using (tenant_id, id)
   )
-  select accepted.id is not null, a.place >= rooms[a.flow] is true, gates[a.flow], heads[a.lane]
+  select coalesce(twins[a.ask], a.id), accepted.id is not null, a.place >= rooms[a.flow] is true, gates[a.flow], heads[a.lane]
   from asked a left join accepted using (tenant_id, id)
   order by a.ask;
 end $$;
 
-CREATE FUNCTION public.exchange(tenants integer[], ids uuid[], lease_epochs integer[], states text[], reasons text[], progresses real[], stages text[], results text[], outputs_texts text[], errors text[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], slots integer, worker uuid, lease_seconds double precision) RETURNS TABLE(claimed boolean, tenant_id integer, job_id uuid, epoch integer, seq integer, lease_epoch integer, attempt smallint, state text, reason text, seconds double precision, gated boolean, max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb, traceparent text)
+CREATE FUNCTION public.exchange(tenants integer[], ids uuid[], lease_epochs integer[], states text[], reasons text[], progresses real[], stages text[], results text[], outputs_texts text[], errors text[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], slots integer, worker uuid, lease_seconds double precision) RETURNS TABLE(claimed boolean, tenant_id integer, job_id uuid, epoch integer, seq integer, lease_epoch integer, attempt smallint, state text, reason text, seconds double precision, gated boolean, batch_id uuid, max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb, traceparent text)
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
@@ -173,7 +197,7 @@ begin
       using unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
         as e (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
       where r.tenant_id = e.tenant_id and r.job_id = e.job_id and r.state = 'running' and r.lease_epoch = e.lease_epoch
-      returning r.tenant_id, r.job_id, r.pipeline, r.gated, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since,
+      returning r.tenant_id, r.job_id, r.pipeline, r.gated, r.batch_id, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since,
                 r.opened_at, r.started_at, r.cancel_requested_at is not null as canceled,
                 e.state, e.reason, e.progress, e.stage, e.result, e.outputs, e.error
     ), recorded as (
@@ -190,7 +214,7 @@ begin
       returning tenant_id, job_id, epoch, seq, lease_epoch, attempt, state, reason, finished_at, claimed_at
     )
     select false, d.tenant_id, d.job_id, d.epoch, d.seq, d.lease_epoch, d.attempt, d.state, d.reason,
-           extract(epoch from d.finished_at - d.claimed_at)::float8, g.gated,
+           extract(epoch from d.finished_at - d.claimed_at)::float8, g.gated, g.batch_id,
            null::smallint, null::smallint, null::text, null::smallint, null::bigint, null::jsonb, null::jsonb, null::text
     from recorded d join gone g on g.tenant_id = d.tenant_id and g.job_id = d.job_id;
   end if;
@@ -234,7 +258,7 @@ begin
       returning r.*
     )
     select true, t.tenant_id, t.job_id, t.epoch, t.seq, t.lease_epoch, t.attempt, t.state, t.reason,
-           extract(epoch from now() - t.run_at)::float8, t.gated, t.max_attempts, t.crashes, t.pipeline, t.priority, t.rank,
+           extract(epoch from now() - t.run_at)::float8, t.gated, t.batch_id, t.max_attempts, t.crashes, t.pipeline, t.priority, t.rank,
            j.params, j.inputs, j.traceparent
     from taken t join job j on j.tenant_id = t.tenant_id and j.id = t.job_id;
   end if;
@@ -296,6 +320,16 @@ CREATE TABLE public.attempt (
     worker_id uuid NOT NULL,
     error jsonb,
     CONSTRAINT attempt_reason CHECK ((reason = ANY (ARRAY['retry'::text, 'released'::text, 'rescued'::text])))
+);
+
+CREATE TABLE public.batch (
+    tenant_id integer NOT NULL,
+    id uuid NOT NULL,
+    size integer NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    round integer DEFAULT 1 NOT NULL,
+    CONSTRAINT batch_size CHECK ((size > 0))
 );
 
 CREATE TABLE public.blob (
@@ -574,6 +608,9 @@ CREATE TABLE public.job (
     inputs jsonb NOT NULL,
     fingerprint bytea NOT NULL,
     idempotency_key text,
+    content bytea,
+    batch_id uuid,
+    weight real NOT NULL,
     max_attempts smallint NOT NULL,
     traceparent text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
@@ -588,6 +625,7 @@ CREATE TABLE public.ready (
     held text,
     gated boolean DEFAULT false NOT NULL,
     max_attempts smallint NOT NULL,
+    batch_id uuid,
     epoch integer NOT NULL,
     seq integer NOT NULL,
     state text NOT NULL,
@@ -620,6 +658,8 @@ CREATE VIEW public.job_now AS
     j.id,
     j.pipeline,
     j.priority,
+    j.batch_id,
+    j.weight,
     j.max_attempts,
     j.inputs,
     j.traceparent,
@@ -776,6 +816,9 @@ ALTER TABLE ONLY public.api_key
 ALTER TABLE ONLY public.attempt
     ADD CONSTRAINT attempt_pkey PRIMARY KEY (tenant_id, job_id, lease_epoch);
 
+ALTER TABLE ONLY public.batch
+    ADD CONSTRAINT batch_pkey PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.blob_chunk
     ADD CONSTRAINT blob_chunk_pkey PRIMARY KEY (tenant_id, put_id, n);
 
@@ -841,6 +884,8 @@ ALTER TABLE ONLY public.tenant
 
 CREATE UNIQUE INDEX api_key_id ON public.api_key USING btree (id);
 
+CREATE INDEX batch_open ON public.batch USING btree (created_at) WHERE (ended_at IS NULL);
+
 CREATE INDEX blob_loose_since ON public.blob_loose USING btree (since);
 
 CREATE INDEX done_failed ON ONLY public.done USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
@@ -863,15 +908,21 @@ CREATE INDEX done_20261201_tenant_id_finished_at_idx ON public.done_20261201 USI
 
 CREATE INDEX done_unplaced_tenant_id_finished_at_idx ON public.done_unplaced USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
 
+CREATE INDEX job_batch ON public.job USING btree (batch_id, tenant_id) WHERE (batch_id IS NOT NULL);
+
+CREATE INDEX job_content ON public.job USING btree (content, tenant_id) WHERE (content IS NOT NULL);
+
 CREATE UNIQUE INDEX job_idempotency_key ON public.job USING btree (tenant_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
-CREATE INDEX job_newest ON public.job USING btree (tenant_id, created_at DESC, id DESC);
+CREATE INDEX job_newest ON public.job USING btree (((tenant_id + 0)), created_at DESC, id DESC);
 
 CREATE UNIQUE INDEX pause_pipeline ON public.pause USING btree (pipeline) WHERE (pipeline IS NOT NULL);
 
 CREATE UNIQUE INDEX pause_tenant ON public.pause USING btree (tenant_id) WHERE (tenant_id IS NOT NULL);
 
 CREATE INDEX ready_admitted ON public.ready USING btree (tenant_id, pipeline) WHERE (gated AND (held IS NULL));
+
+CREATE INDEX ready_batch ON public.ready USING btree (batch_id, tenant_id) WHERE (batch_id IS NOT NULL);
 
 CREATE INDEX ready_due ON public.ready USING btree (pipeline, run_at) WHERE (held = 'delay'::text);
 

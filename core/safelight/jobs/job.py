@@ -45,11 +45,18 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int
     traceparent: str
     priority: int = 1
+    content: bytes | None = None  # a job of the same content may answer instead; None: none may
+    batch: UUID | None = None
+    weight: float = 1.0  # its share in the progress of its batch
 
 
 class Accepted(NamedTuple):
-    """What became of a job that was to be enqueued: new, refused as its queue is full, or else a repeat."""
+    """What became of a job that was to be enqueued: new, refused as its queue is full, or else a repeat.
 
+    `id` is another job's where that has the same content.
+    """
+
+    id: UUID
     created: bool
     refused: bool
     gated: bool  # held until `admit` lets it in
@@ -138,6 +145,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     ran: float = 0.0
     cancel_requested: bool = False
     gated: bool = False  # it makes room for another
+    batch: UUID | None = None
     worker: UUID | None = None
     traceparent: str = ""
 
@@ -180,6 +188,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     key: JobKey
     pipeline: str
     priority: int
+    batch: UUID | None
     state: State
     reason: str
     cursor: Cursor

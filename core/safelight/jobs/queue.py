@@ -55,7 +55,8 @@ _NOBODY = UUID(int=0)
 
 def _unique(job: NewJob) -> Sequence[tuple[int, object]]:
     """What two jobs of one statement may not share."""
-    return [(job.tenant, job.id)] + ([(job.tenant, job.idempotency_key)] if job.idempotency_key else [])
+    given = (job.id, job.idempotency_key, job.content)
+    return [(job.tenant, one) for one in given if one is not None]
 
 
 def _numbers(things: Iterable[Thing]) -> dict[Thing, int]:
@@ -94,7 +95,8 @@ class JobQueue:
     async def enqueue(self, job: NewJob) -> tuple[UUID, bool]:
         """Accepts a job, durably; answers its id and whether it is new.
 
-        A repeat (same id or idempotency key, same fingerprint) answers the id of the first.
+        A repeat (same id or idempotency key, same fingerprint) answers the id of the first, and so does a job
+        with the content of one that runs, waits or has succeeded.
 
         Raises:
             Failure: `id_taken` or `idempotency_key_reused` when the fingerprint differs, `queue_full` when
@@ -105,6 +107,8 @@ class JobQueue:
             if accepted.gated:
                 await self.admit()
             return job.id, True
+        if accepted.id != job.id:
+            return accepted.id, False
         repeats = await self._rows("find_repeat", job.tenant, job.id, job.idempotency_key)
         if not repeats:
             raise Failure("queue_full")
@@ -114,7 +118,7 @@ class JobQueue:
         return first["id"], False
 
     async def enqueue_many(self, jobs: Sequence[NewJob]) -> Sequence[Accepted]:
-        """Accepts jobs in one commit, durably. No two of them may share an id or an idempotency key."""
+        """Accepts jobs in one commit, durably. No two of them may share an id, a key or a content."""
         lanes = [Lane(job.pipeline, job.priority) for job in jobs]
         flows = [(job.tenant, lane) for job, lane in zip(jobs, lanes, strict=True)]
         lane_numbers, flow_numbers = _numbers(lanes), _numbers(flows)
@@ -127,6 +131,9 @@ class JobQueue:
             [_json(job.inputs) for job in jobs],
             [job.fingerprint for job in jobs],
             [job.idempotency_key for job in jobs],
+            [job.content for job in jobs],
+            [job.batch for job in jobs],
+            [job.weight for job in jobs],
             [job.max_attempts for job in jobs],
             [job.traceparent for job in jobs],
             [lane_numbers[lane] for lane in lanes],
@@ -140,7 +147,7 @@ class JobQueue:
         )
         for lane, row in zip(lanes, rows, strict=True):
             self._heads[lane] = max(row["head"], self._heads.get(lane, 0))
-        return [Accepted(row["created"], row["refused"], row["gated"]) for row in rows]
+        return [Accepted(row["id"], row["created"], row["refused"], row["gated"]) for row in rows]
 
     async def get(self, key: JobKey) -> Job | None:
         """The job, or None when there is no such job for this tenant."""
@@ -160,6 +167,10 @@ class JobQueue:
         created_at, last = before or (None, None)
         rows = await self._rows("list", tenant, state, pipeline, created_at, last, limit)
         return [records.job(row) for row in rows]
+
+    async def list_batch(self, tenant: int, batch: UUID, limit: int) -> Sequence[Job]:
+        """The jobs of a batch, in the order in which they came."""
+        return [records.job(row) for row in await self._rows("list_batch", tenant, batch, limit)]
 
     async def timeline(self, job: Job) -> Sequence[Event]:
         """Every durable event of this incarnation, in order, without gaps."""
@@ -191,6 +202,8 @@ class JobQueue:
                     progress=row["progress"],
                     worker=row["worker_id"],
                     cancel_requested=True,
+                    gated=row["gated"],
+                    batch=row["batch_id"],
                 )
             job = await self.get(key)
             if job is None or job.finished_at is not None:
@@ -215,6 +228,8 @@ class JobQueue:
                 return None
             if not await connection.fetchval(_SQL["is_newest"], *key, row["epoch"]):
                 raise _OvertakenError
+            if row["batch_id"] is not None:
+                await connection.fetch(_SQL["reopen_batch"], key.tenant, row["batch_id"])
         return Cursor(row["epoch"], row["seq"])
 
     async def pipelines(self) -> Sequence[PipelineInfo]:

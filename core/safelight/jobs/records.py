@@ -55,6 +55,7 @@ def change(row: asyncpg.Record, **more: Any) -> Change:
         worker=given.get("worker_id"),
         traceparent=given.get("traceparent", ""),
         gated=given.get("gated", False),
+        batch=given.get("batch_id"),
     )
 
 
@@ -70,6 +71,7 @@ def recorded(row: asyncpg.Record, progress: float) -> Change:
         lease_epoch=row["lease_epoch"],
         ran=row["seconds"],
         gated=row["gated"],
+        batch=row["batch_id"],
     )
 
 
@@ -80,6 +82,7 @@ def job(row: asyncpg.Record) -> Job:
         key=JobKey(row["tenant_id"], row["id"]),
         pipeline=row["pipeline"],
         priority=row["priority"],
+        batch=row["batch_id"],
         state=row["state"],
         reason=row["reason"],
         cursor=Cursor(row["epoch"], row["seq"], row["progress_n"] if running else 0),

@@ -68,6 +68,19 @@ create table pause (
 create unique index pause_tenant on pause (tenant_id) where tenant_id is not null;
 create unique index pause_pipeline on pause (pipeline) where pipeline is not null;
 
+-- Jobs that were submitted together. It ends when it has all its jobs and each of them has ended.
+create table batch (
+  tenant_id integer not null,
+  id uuid not null,
+  size integer not null,                  -- how many jobs it will have
+  created_at timestamptz not null default now(),
+  ended_at timestamptz,
+  round integer not null default 1,       -- one more each time that jobs of an ended batch are reopened
+  primary key (tenant_id, id),
+  constraint batch_size check (size > 0)
+);
+create index batch_open on batch (created_at) where ended_at is null;
+
 create table job (
   tenant_id integer not null,
   id uuid not null,
@@ -77,13 +90,19 @@ create table job (
   inputs jsonb not null,                  -- jobs.job.StoredFile[]
   fingerprint bytea not null,             -- of the request: tells a repeat from another request
   idempotency_key text,
+  content bytea,                          -- of images, pipeline, its version and params; null: its result is not reused
+  batch_id uuid,
+  weight real not null,                   -- its share in the progress of its batch: megapixels
   max_attempts smallint not null,
   traceparent text not null,
   created_at timestamptz not null default now(),
   primary key (tenant_id, id)
 );
 create unique index job_idempotency_key on job (tenant_id, idempotency_key) where idempotency_key is not null;
-create index job_newest on job (tenant_id, created_at desc, id desc);
+create index job_content on job (content, tenant_id) where content is not null;
+create index job_batch on job (batch_id, tenant_id) where batch_id is not null;
+-- `+ 0`: to a planner without statistics, an index that begins with tenant_id looks as good as the key.
+create index job_newest on job ((tenant_id + 0), created_at desc, id desc);
 
 create table ready (
   tenant_id integer not null,
@@ -94,6 +113,7 @@ create table ready (
   held text,                              -- out of the index that claims read: waits for run_at, or for room (admit)
   gated boolean not null default false,   -- its tenant or its pipeline has a limit or a pause: only admit lets it in
   max_attempts smallint not null,
+  batch_id uuid,
   epoch integer not null,                 -- the job's incarnation, in its cursor
   seq integer not null,                   -- number of the last durable event
   state text not null,
@@ -126,6 +146,7 @@ create table ready (
 );
 create index ready_rank on ready (pipeline, priority, rank) where held is null;
 create index ready_due on ready (pipeline, run_at) where held = 'delay';
+create index ready_batch on ready (batch_id, tenant_id) where batch_id is not null;
 create index ready_held on ready (tenant_id, pipeline, priority desc, rank) where held = 'room';
 create index ready_admitted on ready (tenant_id, pipeline) where gated and held is null;
 create index ready_flow on ready (pipeline, priority, tenant_id, rank); -- tenant_id not first: that would look as good as the key
@@ -204,7 +225,7 @@ create table attempt (
 
 -- A job as it is now, wherever that stands: in ready, or at the end of its newest incarnation in done.
 create view job_now as
-select j.tenant_id, j.id, j.pipeline, j.priority, j.max_attempts, j.inputs, j.traceparent, j.created_at,
+select j.tenant_id, j.id, j.pipeline, j.priority, j.batch_id, j.weight, j.max_attempts, j.inputs, j.traceparent, j.created_at,
        coalesce(r.epoch, d.epoch) as epoch, coalesce(r.seq, d.seq) as seq,
        coalesce(r.state, d.state) as state, coalesce(r.reason, d.reason) as reason,
        coalesce(r.attempt, d.attempt) as attempt, coalesce(r.lease_epoch, d.lease_epoch) as lease_epoch,

@@ -14,7 +14,7 @@ create function exchange(
 ) returns table (
   claimed boolean, tenant_id integer, job_id uuid, epoch integer, seq integer, lease_epoch integer, attempt smallint,
   state text, reason text, seconds float8,  -- seconds: how long an end had run, how long a claim had waited since it was due
-  gated boolean, max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb,
+  gated boolean, batch_id uuid, max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb,
   traceparent text
 )
 language plpgsql
@@ -36,7 +36,7 @@ begin
       using unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
         as e (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
       where r.tenant_id = e.tenant_id and r.job_id = e.job_id and r.state = 'running' and r.lease_epoch = e.lease_epoch
-      returning r.tenant_id, r.job_id, r.pipeline, r.gated, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since,
+      returning r.tenant_id, r.job_id, r.pipeline, r.gated, r.batch_id, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since,
                 r.opened_at, r.started_at, r.cancel_requested_at is not null as canceled,
                 e.state, e.reason, e.progress, e.stage, e.result, e.outputs, e.error
     ), recorded as (
@@ -53,7 +53,7 @@ begin
       returning tenant_id, job_id, epoch, seq, lease_epoch, attempt, state, reason, finished_at, claimed_at
     )
     select false, d.tenant_id, d.job_id, d.epoch, d.seq, d.lease_epoch, d.attempt, d.state, d.reason,
-           extract(epoch from d.finished_at - d.claimed_at)::float8, g.gated,
+           extract(epoch from d.finished_at - d.claimed_at)::float8, g.gated, g.batch_id,
            null::smallint, null::smallint, null::text, null::smallint, null::bigint, null::jsonb, null::jsonb, null::text
     from recorded d join gone g on g.tenant_id = d.tenant_id and g.job_id = d.job_id;
   end if;
@@ -97,7 +97,7 @@ begin
       returning r.*
     )
     select true, t.tenant_id, t.job_id, t.epoch, t.seq, t.lease_epoch, t.attempt, t.state, t.reason,
-           extract(epoch from now() - t.run_at)::float8, t.gated, t.max_attempts, t.crashes, t.pipeline, t.priority, t.rank,
+           extract(epoch from now() - t.run_at)::float8, t.gated, t.batch_id, t.max_attempts, t.crashes, t.pipeline, t.priority, t.rank,
            j.params, j.inputs, j.traceparent
     from taken t join job j on j.tenant_id = t.tenant_id and j.id = t.job_id;
   end if;

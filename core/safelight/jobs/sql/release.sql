@@ -33,7 +33,7 @@ with before as (
   where r.tenant_id = b.tenant_id and r.job_id = b.job_id and b.cancel_requested_at is null
 )
 select tenant_id, job_id, epoch, seq + 1 as seq, attempt - (cancel_requested_at is null)::integer as attempt,
-       reached as progress, gated,
+       reached as progress, gated, batch_id,
        case when cancel_requested_at is null then 'queued' else 'canceled' end as state,
        case when cancel_requested_at is null then 'released' else 'canceled' end as reason
 from before

@@ -30,7 +30,7 @@ with before as (
   from before b
   where r.tenant_id = b.tenant_id and r.job_id = b.job_id and b.cancel_requested_at is null
 )
-select tenant_id, job_id, epoch, seq + 1 as seq, attempt, $7::real as progress, gated,
+select tenant_id, job_id, epoch, seq + 1 as seq, attempt, $7::real as progress, gated, batch_id,
        case when cancel_requested_at is null then 'queued' else 'canceled' end as state,
        case when cancel_requested_at is null then 'retry' else 'canceled' end as reason
 from before

@@ -28,6 +28,7 @@ def job(epoch=1, seq=2, n=0, state="running") -> Job:
         key=KEY,
         pipeline="noop",
         priority=1,
+        batch=None,
         state=state,
         reason="claimed",
         cursor=Cursor(epoch, seq, n),
