@@ -23,6 +23,7 @@ from safelight import __version__
 from safelight.config import Settings
 from safelight.db import migrate
 from safelight.db.pool import open_pool
+from safelight.jobs.batches import Batches
 from safelight.jobs.queue import JobQueue
 from safelight.keys.keys import ApiKeys
 from safelight.progress import keys
@@ -39,7 +40,7 @@ from safelight_api.live.hub import Hub
 from safelight_api.observe import Observe
 from safelight_api.offers import Offers
 from safelight_api.present import Presenter
-from safelight_api.routes import health, jobs, live, outputs, page, pipelines, submit
+from safelight_api.routes import batches, health, jobs, live, outputs, page, pipelines, submit
 from safelight_api.services import Services
 
 _log = structlog.get_logger()
@@ -54,6 +55,13 @@ ROUTES = [
     jobs.events,
     outputs.output,
     outputs.input_,
+    jobs.retry_failed,
+    batches.create,
+    batches.create_as,
+    batches.read,
+    batches.jobs,
+    batches.cancel,
+    batches.retry,
     pipelines.pipelines,
     pipelines.problems,
     live.live,
@@ -130,6 +138,7 @@ async def run(settings: Settings) -> AsyncIterator[tuple[Services, Health]]:
             settings=settings,
             pool=pool,
             queue=queue,
+            batches=Batches(pool),
             stream=stream,
             store=open_store(settings.storage_url, pool),
             hub=hub,

@@ -136,6 +136,11 @@ def fingerprint(pipeline: str, params: str, images: Sequence[Received]) -> bytes
     return digest.digest()
 
 
+def content(info: PipelineInfo, digest: bytes) -> bytes:
+    """What two jobs share when the result of one serves the other."""
+    return hashlib.sha256(digest + info.version.encode()).digest()
+
+
 @lru_cache(maxsize=256)
 def _validator(schema: bytes) -> Any:
     return jsonschema.Draft202012Validator(msgspec.json.decode(schema))

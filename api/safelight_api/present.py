@@ -7,6 +7,7 @@ from urllib.parse import quote
 import msgspec
 
 from safelight.config import Settings
+from safelight.jobs.batches import Batch
 from safelight.jobs.job import Event, Job, StoredFile
 from safelight.wire import resources
 from safelight.wire.cursor import Cursor
@@ -32,6 +33,7 @@ class Presenter:
             id=str(job.key.id),
             pipeline=job.pipeline,
             priority=job.priority,
+            batch=str(job.batch) if job.batch else None,
             state=job.state,
             reason=job.reason,
             stage=job.stage,
@@ -59,6 +61,30 @@ class Presenter:
             poll_after_ms=self._poll_after_ms if live else 0,
             traceparent=job.traceparent,
             token=token,
+        )
+
+    def batch(self, batch: Batch) -> resources.Batch:
+        """A batch, without its jobs."""
+        here = f"/api/batches/{batch.key.id}"
+        return resources.Batch(
+            id=str(batch.key.id),
+            size=batch.size,
+            ended=batch.ended_at is not None,
+            progress=round(batch.progress, 1),
+            counts=resources.BatchCounts(
+                queued=batch.queued,
+                running=batch.running,
+                succeeded=batch.succeeded,
+                failed=batch.failed,
+                canceled=batch.canceled,
+            ),
+            created_at=batch.created_at,
+            ended_at=batch.ended_at,
+            round=batch.round,
+            links=resources.BatchLinks(
+                self=here, jobs=f"{here}/jobs", cancel=f"{here}/cancel", retry=f"{here}/retry"
+            ),
+            poll_after_ms=self._poll_after_ms if batch.ended_at is None else 0,
         )
 
     async def _files(self, job: Job, kind: str, files: Sequence[StoredFile]) -> list[resources.File]:

@@ -32,6 +32,7 @@ STATUS: dict[str, int] = {
     "forbidden": 403,
     "not_found": 404,
     "job_not_found": 404,
+    "batch_not_found": 404,
     "input_not_found": 404,
     "output_not_found": 404,
     "pipeline_unknown": 404,
@@ -51,6 +52,7 @@ STATUS: dict[str, int] = {
     "image_side_too_long": 422,
     "params_invalid": 422,
     "rate_limited": 429,
+    "queue_full": 429,
     "unavailable": 503,
     "storage_unavailable": 503,
 }

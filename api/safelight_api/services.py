@@ -9,6 +9,7 @@ import asyncpg
 
 from safelight.config import Settings
 from safelight.errors import Failure
+from safelight.jobs.batches import Batches
 from safelight.jobs.job import Job
 from safelight.jobs.queue import JobQueue
 from safelight.progress.announcer import Announcer
@@ -29,6 +30,7 @@ class Services:
     settings: Settings
     pool: asyncpg.Pool
     queue: JobQueue
+    batches: Batches
     stream: Stream
     store: Store
     hub: Hub

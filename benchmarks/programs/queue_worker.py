@@ -43,6 +43,7 @@ async def safelight(kind: str, mode: str, dsn: str, count: int, redis_url: str) 
     """Ours, without children: the loops are the processor's own."""
     from safelight.config import Settings
     from safelight.db.pool import open_pool
+    from safelight.jobs.batches import Batches
     from safelight.jobs.queue import JobQueue
     from safelight.telemetry import logs
 
@@ -53,7 +54,7 @@ async def safelight(kind: str, mode: str, dsn: str, count: int, redis_url: str) 
         if kind == "safelight-loop":
             await _loop(queue, count)
         else:
-            await _claims(queue, settings, count, redis_url if mode == "serve" else "")
+            await _claims(queue, Batches(pool), settings, count, redis_url if mode == "serve" else "")
 
 
 def _ended(lease):
@@ -79,7 +80,7 @@ async def _loop(queue, count: int) -> None:
         ended = [_ended(lease) for lease in exchanged.leases]
 
 
-async def _claims(queue, settings, count: int, redis_url: str) -> None:
+async def _claims(queue, batches, settings, count: int, redis_url: str) -> None:
     from safelight_processor.claims import Claims
     from safelight_processor.leases import Leases, Run
 
@@ -94,7 +95,7 @@ async def _claims(queue, settings, count: int, redis_url: str) -> None:
         if not left:
             over.set()
 
-    claims = Claims(queue, leases, settings, execute, slots=SLOTS, worker=uuid4())
+    claims = Claims(queue, batches, leases, settings, execute, slots=SLOTS, worker=uuid4())
     claims.pipelines = ["noop"]
     async with asyncio.TaskGroup() as group:
         background = [group.create_task(claims.run(group))]

@@ -17,7 +17,7 @@ from safelight.errors import Failure
 from safelight_cli.client import ProblemError
 from safelight_cli.embedded.part import CannotStartError
 
-COMMANDS = ("up", "demo", "submit", "watch", "jobs", "keys", "migrate")
+COMMANDS = ("up", "demo", "submit", "watch", "jobs", "gates", "keys", "migrate")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -54,6 +54,8 @@ _KINDS = (
     Kind("pipeline_unknown", "There is no such pipeline."),
     Kind("params_invalid", "The parameters do not fit the pipeline."),
     Kind("job_not_found", "There is no such job."),
+    Kind("batch_not_found", "There is no such batch."),
+    Kind("dependency_unavailable", "Something that the pipeline needs is away.", retryable=True),
     Kind("job_expired", "This job is over and its time of storage has passed."),
     Kind("job_finished", "The job has already ended."),
     Kind("job_not_finished", "The job has not ended yet."),

@@ -13,6 +13,8 @@ from safelight.config import Settings
 from safelight.db import migrate
 from safelight.db.pool import open_pool
 from safelight.errors import Failure
+from safelight.jobs.batches import Batches
+from safelight.jobs.gates import Gates
 from safelight.jobs.queue import JobQueue
 from safelight.progress import keys
 from safelight.progress.announcer import Announcer
@@ -30,6 +32,8 @@ from safelight_processor.claims import Claims
 from safelight_processor.drain import Drain
 from safelight_processor.leases import Leases
 from safelight_processor.maintenance import admitter, gauges, pruner, rescuer
+from safelight_processor.maintenance.batches import INTERVAL as BATCHES_INTERVAL
+from safelight_processor.maintenance.batches import BatchEnder
 from safelight_processor.reporter import Reporter
 from safelight_processor.runs import Runs
 from safelight_processor.scratch import Scratch
@@ -46,7 +50,7 @@ async def run(settings: Settings) -> None:
         redis, subscriber = connect(settings.redis_url), connect(settings.redis_url, timeout=5.0)
         stack.push_async_callback(redis.aclose)
         stack.push_async_callback(subscriber.aclose)
-        queue, stream = JobQueue(pool), Stream(redis)
+        queue, stream, batches = JobQueue(pool), Stream(redis), Batches(pool)
         store = open_store(settings.storage_url, pool)
         stack.push_async_callback(store.close)
         scratch = Scratch(settings.scratch)
@@ -57,8 +61,10 @@ async def run(settings: Settings) -> None:
 
         leases = Leases(queue, settings)
         reporter, announcer = Reporter(stream, leases.heartbeat), Announcer(stream)
-        runs = Runs(queue, store, children, leases, reporter, announcer, scratch, settings)
-        claims = Claims(queue, leases, settings, runs.execute, slots=slots, worker=worker)
+        runs = Runs(
+            queue, Gates(pool, queue), store, children, leases, reporter, announcer, scratch, settings
+        )
+        claims = Claims(queue, batches, leases, settings, runs.execute, slots=slots, worker=worker)
         drain = Drain(claims, leases, settings.drain_seconds)
         drain.listen()
 
@@ -107,6 +113,7 @@ async def run(settings: Settings) -> None:
                     supervise(
                         "admit", admitter.Admitter(queue, announcer).run_once, admitter.INTERVAL, checks
                     ),
+                    supervise("batches", BatchEnder(batches).run_once, BATCHES_INTERVAL, checks),
                     supervise(
                         "rescue",
                         rescuer.Rescuer(queue, announcer, settings).run_once,

@@ -16,6 +16,7 @@ import structlog
 
 from safelight.config import Settings
 from safelight.errors import Failure
+from safelight.jobs.gates import Gates
 from safelight.jobs.job import Change, Ended, HandedBack, StoredFile
 from safelight.jobs.queue import JobQueue
 from safelight.jobs.retry import LONGEST, LONGEST_HANDED_BACK, delay
@@ -42,6 +43,7 @@ class Runs:
     def __init__(  # noqa: PLR0913, PLR0917  (the list of what a run needs, once)
         self,
         queue: JobQueue,
+        gates: Gates,
         store: Store,
         children: Children,
         leases: Leases,
@@ -51,6 +53,7 @@ class Runs:
         settings: Settings,
     ) -> None:
         self._queue = queue
+        self._gates = gates
         self._store = store
         self._children = children
         self._leases = leases
@@ -162,7 +165,12 @@ class Runs:
             LONGEST if counted else LONGEST_HANDED_BACK,
         )
         return outcome.decide(
-            ending, attempt=lease.attempt, max_attempts=lease.max_attempts, crashes=lease.crashes, delay=wait
+            ending,
+            attempt=lease.attempt,
+            max_attempts=lease.max_attempts,
+            crashes=lease.crashes,
+            handed_back=lease.handed_back,
+            delay=wait,
         )
 
     async def _settle(self, run: Run, decision: outcome.Outcome) -> None:
@@ -195,6 +203,10 @@ class Runs:
                 )
                 metrics.jobs_retried_total.labels(pipeline=run.lease.pipeline, code=code).inc()
                 self._report(run, "retry", change, error)
+            case outcome.Park(reason=why):
+                with suppress(Failure):  # then the others find out for themselves, and say it again
+                    await self._gates.park(run.lease.pipeline, why)
+                await self._settle(run, outcome.Release())
             case outcome.Release(delay_seconds=wait):
                 handed = HandedBack(fence=run.lease.fence, progress=run.progress, delay_seconds=wait)
                 change = await self._patiently(run, lambda: self._release(handed))

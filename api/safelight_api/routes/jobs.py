@@ -13,7 +13,8 @@ from litestar.datastructures import State
 from litestar.params import Parameter
 
 from safelight.errors import Failure
-from safelight.jobs.job import Change, Job
+from safelight.jobs.batches import BatchKey
+from safelight.jobs.job import Job
 from safelight.progress.stream import OUTAGES, News
 from safelight.telemetry import metrics
 from safelight.wire import resources
@@ -25,6 +26,7 @@ from safelight_api.services import Services
 
 Req = Request[None, None, State]
 _LONGEST_WAIT = 30.0
+_MOST_RETRIED = 200  # jobs of one request
 _CALM = 1.0  # seconds between two answers that tell only progress
 _encode = msgspec.json.Encoder().encode
 
@@ -118,46 +120,83 @@ async def index(
         resources.State | None, Parameter(query="state", description="jobs in this state")
     ] = None,
     pipeline: str | None = None,
+    code: Annotated[str | None, Parameter(description="failed jobs with this error code")] = None,
     limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
     page: Annotated[str | None, Parameter(description="`next` of the page before")] = None,
 ) -> resources.JobPage:
-    """My jobs, newest first."""
-    caller = await services.auth.caller(request.headers)
-    tenant = caller.owner("read")
-    jobs = await services.queue.list(
-        tenant, state=only, pipeline=pipeline, before=_unpage(page), limit=limit + 1
-    )
+    """My jobs, newest first; failed ones by their end."""
+    tenant = (await services.auth.caller(request.headers)).owner("read")
+    by_end, before = only == "failed" or code is not None, _unpage(page)
+    if by_end:
+        jobs = await services.queue.failed(
+            tenant, pipeline=pipeline, code=code, before=before, limit=limit + 1
+        )
+    else:
+        jobs = await services.queue.list(
+            tenant, state=only, pipeline=pipeline, before=before, limit=limit + 1
+        )
     shown = [await services.presenter.job(job) for job in jobs[:limit]]
-    return resources.JobPage(shown, _page(jobs[limit - 1]) if len(jobs) > limit else None)
+    return resources.JobPage(shown, _page(jobs[limit - 1], by_end=by_end) if len(jobs) > limit else None)
 
 
 @post("/api/jobs/{job_id:uuid}/cancel", status_code=200)
 async def cancel(request: Req, services: Services, job_id: UUID) -> resources.Job:
     """Cancels a job: at once when it waits, within a second or so when it runs."""
     key = await _key(request, services, job_id, "write")
-    change = await services.queue.cancel(key)
-    job = await services.job(key)
-    if change is None:
+    job = await cancel_job(services, key)
+    if job is None:
+        await services.job(key)
         raise Failure("job_finished")
+    return await services.presenter.job(job)
+
+
+async def cancel_job(services: Services, key: JobKey) -> Job | None:
+    """Cancels a job and tells of it; None when it is not live."""
+    change = await services.queue.cancel(key)
+    if change is None:
+        return None
+    job = await services.job(key)
     metrics.jobs_canceled_total.labels(pipeline=job.pipeline).inc()
     if change.state == "canceled":
         services.announcer.publish(News(key, change.cursor, change.frame(job.traceparent)))
+        if change.batch is not None:
+            await services.batches.end([BatchKey(key.tenant, change.batch)])
     else:
         services.announcer.cancel(key)
-    return await services.presenter.job(job)
+    return job
 
 
 @post("/api/jobs/{job_id:uuid}/retry", status_code=202)
 async def retry(request: Req, services: Services, job_id: UUID) -> resources.Job:
     """A failed or canceled job runs again, under the same id and with the next epoch."""
     key = await _key(request, services, job_id, "write")
-    change: Change | None = await services.queue.reopen(key)
-    job = await services.job(key)
-    if change is None:
+    job = await reopen_job(services, key)
+    if job is None:
+        job = await services.job(key)
         raise Failure("job_finished" if job.state == "succeeded" else "job_not_finished")
+    return await services.presenter.job(job)
+
+
+async def reopen_job(services: Services, key: JobKey) -> Job | None:
+    """Has a failed or canceled job run again and tells of it; None when it is not in such a state."""
+    change = await services.queue.reopen(key)
+    if change is None:
+        return None
+    job = await services.job(key)
     services.announcer.publish(News(key, change.cursor, change.frame(job.traceparent)))
     services.announcer.wake()
-    return await services.presenter.job(job)
+    return job
+
+
+@post("/api/jobs/retry", status_code=202)
+async def retry_failed(
+    request: Req, services: Services, pipeline: str | None = None, code: str | None = None
+) -> resources.Changed:
+    """My failed jobs of one kind run again, the newest first; `more` says that there are others."""
+    tenant = (await services.auth.caller(request.headers)).owner("write")
+    failed = await services.queue.failed(tenant, pipeline=pipeline, code=code, limit=_MOST_RETRIED + 1)
+    again = [await reopen_job(services, job.key) for job in failed[:_MOST_RETRIED]]
+    return resources.Changed(sum(job is not None for job in again), len(failed) > _MOST_RETRIED)
 
 
 @get("/api/jobs/{job_id:uuid}/events")
@@ -168,8 +207,9 @@ async def events(request: Req, services: Services, job_id: UUID) -> Timeline:
     return Timeline([await services.presenter.event(job, event) for event in past])
 
 
-def _page(last: Job) -> str:
-    text = f"{last.created_at.isoformat()}|{last.key.id}"
+def _page(last: Job, *, by_end: bool) -> str:
+    at = last.finished_at if by_end and last.finished_at else last.created_at
+    text = f"{at.isoformat()}|{last.key.id}"
     return urlsafe_b64encode(text.encode()).decode()
 
 
@@ -177,7 +217,7 @@ def _unpage(page: str | None) -> tuple[datetime, UUID] | None:
     if page is None:
         return None
     try:
-        created_at, _, job_id = urlsafe_b64decode(page).decode().partition("|")
-        return datetime.fromisoformat(created_at), UUID(job_id)
+        at, _, job_id = urlsafe_b64decode(page).decode().partition("|")
+        return datetime.fromisoformat(at), UUID(job_id)
     except ValueError:
         raise Failure("bad_request", "The page cannot be read; use `next` of the page before.") from None

@@ -11,13 +11,14 @@ from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 
 from safelight.errors import Failure
+from safelight.jobs.batches import BatchKey
 from safelight.jobs.job import NewJob, StoredFile
 from safelight.telemetry import metrics
 from safelight.wire import resources
 from safelight.wire.key import JobKey
 from safelight.wire.trace import traceparent
 from safelight.wire.uuid7 import uuid7
-from safelight_api.offers import check_images, check_params, check_priority, fingerprint
+from safelight_api.offers import check_images, check_params, check_priority, content, fingerprint
 from safelight_api.services import Services
 from safelight_api.upload.receive import Caps, Submission, linger, receive_body
 
@@ -90,7 +91,7 @@ async def _receive(
         content_length=int(length) if length and length.isdigit() else None,
         fields={
             name: request.query_params[name]
-            for name in ("pipeline", "priority", "params", "name")
+            for name in ("pipeline", "priority", "params", "name", "batch", "reuse")
             if name in request.query_params
         },
         store=services.store,
@@ -118,6 +119,7 @@ async def _enqueue(
     info = await services.offers.find(received.fields.get("pipeline"))
     params = check_params(info, received.fields.get("params"))
     check_images(info, received.files)
+    digest = fingerprint(info.name, params, received.files)
     new = NewJob(
         tenant=tenant,
         id=job_id,
@@ -136,8 +138,11 @@ async def _enqueue(
             )
             for file in received.files
         ],
-        fingerprint=fingerprint(info.name, params, received.files),
+        fingerprint=digest,
         idempotency_key=idempotency_key,
+        content=content(info, digest) if _may_reuse(request, received.fields.get("reuse")) else None,
+        batch=await _batch(services, tenant, received.fields.get("batch")),
+        weight=sum(file.width * file.height for file in received.files) / 1e6,
         max_attempts=info.max_attempts or services.settings.max_attempts,
         traceparent=traceparent(request.headers.get("traceparent")),
     )
@@ -148,6 +153,30 @@ async def _enqueue(
 async def _forget(services: Services, tenant: int, received: Submission) -> None:
     for file in received.files:
         await services.store.delete(tenant, file.key)
+
+
+def _may_reuse(request: Req, said: str | None) -> bool:
+    """Whether another job of the same content may answer; a job under the client's id is its own."""
+    if said not in {None, "true", "false"}:
+        raise Failure("bad_request", "`reuse` is true or false.")
+    return said == "true" if said else request.method == "POST" and "idempotency-key" not in request.headers
+
+
+async def _batch(services: Services, tenant: int, said: str | None) -> UUID | None:
+    """The batch that a job belongs to.
+
+    Raises:
+        Failure: `batch_not_found`.
+    """
+    if said is None:
+        return None
+    try:
+        key = BatchKey(tenant, UUID(said))
+    except ValueError:
+        raise Failure("batch_not_found") from None
+    if await services.batches.get(key) is None:
+        raise Failure("batch_not_found")
+    return key.id
 
 
 def _idempotency_key(request: Req) -> str | None:

@@ -26,6 +26,7 @@ export interface Job {
   pipeline: string;
   /** 0 waits for all others, 1 is normal, 3 is first. */
   priority: number;
+  batch: string | null;
   state: State;
   reason: string;
   stage: string | null;

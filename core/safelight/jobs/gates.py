@@ -89,6 +89,10 @@ class Gates:
         """Nothing more of a pipeline begins; claims pass over it."""
         await self._value("pause", None, name, owner, reason, seconds)
 
+    async def park(self, pipeline: str, reason: str) -> None:
+        """What a pipeline depends on is away: a pause of 5 s, twice as long each time that it still is."""
+        await self._value("park", pipeline, reason)
+
     async def resume_tenant(self, name: str) -> bool:
         """Whether the tenant was paused; what waits may begin."""
         found = await self._value("resume", await self._tenant(name), None)

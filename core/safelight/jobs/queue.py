@@ -168,6 +168,20 @@ class JobQueue:
         rows = await self._rows("list", tenant, state, pipeline, created_at, last, limit)
         return [records.job(row) for row in rows]
 
+    async def failed(
+        self,
+        tenant: int,
+        *,
+        pipeline: str | None = None,
+        code: str | None = None,
+        before: tuple[datetime, UUID] | None = None,
+        limit: int = 50,
+    ) -> Sequence[Job]:
+        """A tenant's jobs that have failed, the newest end first; `before` is where the last page ended."""
+        finished_at, last = before or (None, None)
+        rows = await self._rows("failed", tenant, pipeline, code, finished_at, last, limit)
+        return [records.job(row) for row in rows]
+
     async def list_batch(self, tenant: int, batch: UUID, limit: int) -> Sequence[Job]:
         """The jobs of a batch, in the order in which they came."""
         return [records.job(row) for row in await self._rows("list_batch", tenant, batch, limit)]

@@ -4,7 +4,7 @@ The API builds these from the queue's own values; `protocol/openapi.json` shows 
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -48,6 +48,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     pipeline: str
     priority: int
+    batch: str | None
     state: State
     reason: str
     stage: str | None
@@ -75,6 +76,56 @@ class JobPage(msgspec.Struct, frozen=True):
 
     jobs: list[Job]
     next: str | None
+
+
+class BatchCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs of a batch are in each state."""
+
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    canceled: int
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs that were submitted together; `progress` is 0 to 100, weighted by megapixels.
+
+    It has ended when it has `size` jobs and each of them has ended.
+    """
+
+    id: str
+    size: int
+    ended: bool
+    progress: float
+    counts: BatchCounts
+    created_at: datetime
+    ended_at: datetime | None
+    round: int
+    links: "BatchLinks"
+    poll_after_ms: int
+
+
+class BatchLinks(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a batch can be read, and what can be done with it."""
+
+    self: str
+    jobs: str
+    cancel: str
+    retry: str
+
+
+class BatchRequest(msgspec.Struct, frozen=True):
+    """What a batch begins with: how many jobs it will have."""
+
+    size: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """How many jobs a request about many of them changed, and whether there may be more."""
+
+    jobs: int
+    more: bool
 
 
 class StageInfo(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """What keeps the queue healthy, one service a file, `run_once` each; every processor runs them.
 
 admitter  jobs that had to wait for room are let in
+batches   batches that have no job left to run are ended
 rescuer   runs whose lease has expired go back to the queue
 pruner    jobs that ended long ago are forgotten, and their bytes
 gauges    what waits and what runs, for the dashboards

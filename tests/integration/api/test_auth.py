@@ -22,7 +22,7 @@ def client(service, credential: str | None) -> httpx.AsyncClient:
 
 
 async def submit(http: httpx.AsyncClient) -> Json:
-    answer = await http.post("/api/jobs?pipeline=noop", content=jpeg(64, 48))
+    answer = await http.post("/api/jobs?pipeline=noop&reuse=false", content=jpeg(64, 48))
     assert answer.status_code == 202, answer.text
     return answer.json()
 

@@ -30,7 +30,7 @@ async def read_until(socket, kind: str) -> dict:
 async def test_a_watcher_is_welcomed_told_everything_and_dismissed(service, image):
     job = (await submit(service.url, "slow", image, seconds=1, steps=10))["id"]
     async with live(service, job) as socket:
-        kinds = [json.loads(text)["type"] async for text in socket]
+        kinds = [kind async for text in socket if (kind := json.loads(text)["type"]) != "ping"]
 
     assert kinds[:2] == ["connected", "snapshot"]
     assert kinds[-1] in ("state", "snapshot")

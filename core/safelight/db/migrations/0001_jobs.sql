@@ -175,7 +175,7 @@ create table done (
   constraint failed_has_an_error check ((state = 'failed') = (error is not null)),
   constraint only_success_has_outputs check (state = 'succeeded' or (outputs = '[]' and result is null))
 ) partition by range (finished_at);
-create index done_failed on done (tenant_id, finished_at desc) where state = 'failed';
+create index done_failed on done (tenant_id, finished_at desc, job_id desc) where state = 'failed';
 
 -- Where an end is kept for which no partition was made: processors make them days ahead, this is for when none did.
 create table done_unplaced partition of done default;
