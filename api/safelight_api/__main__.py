@@ -2,10 +2,10 @@
 
 import os
 import sys
-import tempfile
 
 from safelight.config import Settings, unknown
 from safelight.errors import Failure
+from safelight_api.tally import meeting_place
 
 
 def main() -> int:
@@ -17,10 +17,7 @@ def main() -> int:
         return 2
     for name, meant in unknown(os.environ).items():
         sys.stderr.write(f"{name} sets nothing" + (f"; is {meant} meant?\n" if meant else "\n"))
-    # Before prometheus_client is imported anywhere: its values of several processes meet in this folder.
-    with tempfile.TemporaryDirectory(prefix="safelight-metrics-") as folder:
-        if settings.workers > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    with meeting_place(settings.workers):
         _serve(settings)
     return 0
 
@@ -31,7 +28,7 @@ def _serve(settings: Settings) -> None:
     from granian.log import LogLevels  # noqa: PLC0415
 
     Granian(
-        "safelight_api.app:create",
+        "safelight_api.worker:create",
         factory=True,
         address=settings.host,
         port=settings.port,

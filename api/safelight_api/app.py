@@ -1,6 +1,6 @@
 """The composition root: what exists in an API process, who holds it, and how long it lives.
 
-`create` is called by Granian in each worker process. The loops of a process are listed in one
+`create` is called in each worker process (`worker`). The loops of a process are listed in one
 TaskGroup; one that ends unexpectedly ends the process, and the supervisor starts a new one.
 """
 

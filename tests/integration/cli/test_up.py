@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -35,10 +36,10 @@ def clean_environment(**settings):
 
 
 @asynccontextmanager
-async def service(data, port=None, **settings):
+async def service(data, port=None, workers=1, **settings):
     port = port or free_port()
     env = clean_environment(drain_seconds=5, **settings)
-    arguments = ("up", "--data", data, "--port", port, "--workers", 1, "--slots", 1)
+    arguments = ("up", "--data", data, "--port", port, "--workers", workers, "--slots", 1)
     async with process("up", command(*arguments), env, port) as running:
         await running.until(lambda: f"ready      http://127.0.0.1:{port}" in running.logs(), "coming up", 90)
         yield running
@@ -147,6 +148,25 @@ async def test_nothing_is_left_when_the_service_is_killed_and_it_starts_again_fr
             other.kill()
     async with service(data, port=running.port) as running:
         assert await running.stop() == 0
+
+
+async def test_a_disk_that_is_full_of_data_takes_nothing_from_the_metrics_of_the_api(data):
+    async with service(data, workers=2) as running:
+        pods = part(running, "safelight_api").children()
+        mapped: set[Path] = set()
+
+        def all_mapped() -> bool:
+            mapped.update(Path(one.path) for pod in pods for one in pod.memory_maps() if ".db" in one.path)
+            return len(mapped) >= 2 * 3  # the fourth is mapped at the first request
+
+        await running.until(all_mapped, "counting", 30)
+        # A hole would be filled when it is written to: on a full disk that is the end of the process.
+        holes = [file for file in mapped if file.stat().st_blocks * 512 < file.stat().st_size]
+        assert holes == []
+        if os.access("/dev/shm", os.W_OK):
+            assert [file for file in mapped if file.is_relative_to(data)] == []
+        assert await running.stop() == 0
+        assert [file for file in mapped if file.exists()] == []
 
 
 async def test_a_folder_in_use_is_refused(data):
