@@ -12,7 +12,8 @@ from safelight.errors import Failure
 from safelight.jobs.job import Job
 from safelight.jobs.queue import JobQueue
 from safelight.progress.announcer import Announcer
-from safelight.progress.stream import OUTAGES, Stream
+from safelight.progress.breaker import OUTAGES
+from safelight.progress.stream import Stream
 from safelight.storage.store import Store
 from safelight.wire.key import JobKey
 from safelight.wire.uuid7 import made_at

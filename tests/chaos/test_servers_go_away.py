@@ -69,6 +69,34 @@ async def test_after_redis_came_back_empty_progress_is_live_again(database, redi
         assert len([frame for frame in told.frames if frame["type"] == "progress"]) > 5
 
 
+async def test_while_redis_hangs_a_read_does_not_wait_for_it_and_progress_is_live_again_after_it(
+    database, redis, redis_url, image
+):
+    async with (
+        api_process(database, redis_url) as api,
+        processor_process(database, redis_url, modules=SLOW),
+        httpx.AsyncClient(base_url=api.url, timeout=30) as http,
+    ):
+        job = (await submit(api.url, "slow", image, seconds=60, steps=600))["id"]
+        await until(api.url, job, "running")
+        with redis.frozen():
+            await http.get(f"/api/jobs/{job}")
+            # Three waits of a second each for every one of them, were it asked.
+            async with asyncio.timeout(15):
+                for _ in range(30):
+                    assert (await http.get(f"/api/jobs/{job}")).json()["state"] == "running"
+        told = Told()
+        watching = asyncio.create_task(watch_socket(api.url, job, told))
+        async with asyncio.timeout(30):
+            while len([frame for frame in told.frames if frame["type"] == "progress"]) < 5:
+                await asyncio.sleep(0.05)
+        await http.post(f"/api/jobs/{job}/cancel")
+        await watching
+
+    told.check_order()
+    assert told.story[-1] == "canceled"
+
+
 async def test_a_restart_of_postgres_loses_nothing_and_everything_reconnects(
     database, postgres, redis_url, image
 ):

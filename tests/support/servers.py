@@ -6,6 +6,7 @@ The fixtures over them are in tests/conftest.py. Both run without durability, an
 import asyncio
 import itertools
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -47,6 +48,16 @@ class Server:
         """Ends it as a crash does."""
         if self.process is not None:
             parts.kill(self.process)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It takes connections and answers nobody, for as long as the block lasts."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
 
 class PostgresServer(Server):

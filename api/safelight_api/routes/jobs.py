@@ -14,7 +14,8 @@ from litestar.params import Parameter
 
 from safelight.errors import Failure
 from safelight.jobs.job import Change, Job
-from safelight.progress.stream import OUTAGES, News
+from safelight.progress.breaker import OUTAGES
+from safelight.progress.stream import News
 from safelight.telemetry import metrics
 from safelight.wire import resources
 from safelight.wire.cursor import Cursor
