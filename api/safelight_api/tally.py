@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safelight.errors import Failure
 from safelight.own_folder import OwnFolder, best_place
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -24,12 +25,17 @@ def meeting_place(workers: int) -> Iterator[None]:
     """The folder, for as long as the block lasts. A single process counts in its own memory.
 
     Raises:
-        OSError: there is no place where it could be made.
+        Failure: `setting_invalid`: there is no place where it could be made.
     """
     if workers == 1:
         yield
         return
-    folder = OwnFolder(best_place(), _PREFIX)
+    try:
+        folder = OwnFolder(best_place(), _PREFIX)
+    except OSError as error:
+        raise Failure(
+            "setting_invalid", f"TMPDIR: no folder can be made for the metrics: {error.strerror}"
+        ) from error
     os.environ[VARIABLE] = str(folder.root)
     try:
         yield

@@ -20,7 +20,7 @@ from safelight.progress.stream import Stream, connect
 from safelight.progress.tail import Tail
 from safelight.storage.store import open_store
 from safelight.telemetry import metrics
-from safelight.telemetry.health import Health, serve
+from safelight.telemetry.health import Health, serving
 from safelight.telemetry.loops import supervise
 from safelight.wire.key import JobKey
 from safelight.wire.resources import PipelineInfo, StageInfo
@@ -49,6 +49,8 @@ async def run(settings: Settings) -> None:
         queue, stream = JobQueue(pool), Stream(redis)
         store = open_store(settings.storage_url, pool)
         stack.push_async_callback(store.close)
+        checks = Health()
+        await stack.enter_async_context(serving(settings.host, settings.health_port, checks))
         scratch = Scratch(settings.scratch)
         stack.callback(scratch.close)
         children = Children(slots, recycle_after=settings.recycle_after, scratch=scratch.root)
@@ -86,7 +88,6 @@ async def run(settings: Settings) -> None:
             claims.wake.set()
 
         tail = Tail(subscriber, [keys.WAKE, keys.CANCEL], receive, woken)
-        checks = Health()
 
         async def ready() -> None:
             if children.broken.is_set():
@@ -96,7 +97,6 @@ async def run(settings: Settings) -> None:
             background = [
                 group.create_task(task)
                 for task in (
-                    serve(settings.host, settings.health_port, checks),
                     tail.run(),
                     children.watch(),
                     announcer.run(),

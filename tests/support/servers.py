@@ -100,6 +100,10 @@ class PostgresServer(Server):
         await self._execute(f"create database {name} template {template} strategy file_copy")
         return name
 
+    async def rename(self, name: str, new: str) -> None:
+        """Gives a database that nobody uses another name."""
+        await self._execute(f"alter database {name} rename to {new}")
+
     async def drop(self, name: str) -> None:
         """Removes a database, also while somebody is still connected to it."""
         await self._execute(f"drop database if exists {name} with (force)")

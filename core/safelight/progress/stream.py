@@ -29,15 +29,22 @@ _LUA = {
 
 
 def connect(url: str, *, timeout: float = 1.0) -> Redis:
-    """A client that gives up soon and does not retry: a hint that comes late is none."""
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=15,
-        max_connections=64,
-    )
+    """A client that gives up soon and does not retry: a hint that comes late is none.
+
+    Raises:
+        Failure: `setting_invalid`: the address is none.
+    """
+    try:
+        return Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=15,
+            max_connections=64,
+        )
+    except ValueError as error:
+        raise Failure("setting_invalid", f"SAFELIGHT_REDIS_URL: {error}") from None
 
 
 def heed_cancellation() -> None:

@@ -188,6 +188,37 @@ def test_a_taken_port_is_refused(data, shared):
         )
 
 
+def test_a_taken_health_port_is_refused(data):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port()))
+        taken.listen()
+        health = taken.getsockname()[1]
+        sentence = refused("up", "--data", data, "--port", free_port(), health_port=health)
+    assert f"Port {health} of 127.0.0.1: address already in use; set another SAFELIGHT_HEALTH" in sentence
+
+
+def test_one_port_for_two_is_refused(data):
+    port = free_port()
+    sentence = refused("up", "--data", data, "--port", port, health_port=port)
+    assert f"SAFELIGHT_HEALTH_PORT and SAFELIGHT_PORT are both {port}" in sentence
+
+
+def test_a_scratch_folder_that_cannot_be_used_is_a_sentence_and_everything_stops(data):
+    file = data.parent / "file"
+    file.write_text("")
+    done = subprocess.run(
+        command("up", "--data", data, "--port", free_port()),
+        env=clean_environment(scratch=file / "scratch"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    [sentence] = done.stderr.splitlines()
+    assert f"SAFELIGHT_SCRATCH: {file}/scratch: Not a directory" in sentence
+
+
 def test_other_machines_are_refused_while_nobody_is_asked_for_a_key(data):
     sentence = refused("up", "--data", data, "--host", "0.0.0.0", "--port", free_port())
     assert "set SAFELIGHT_AUTH=keys, or say --insecure" in sentence
