@@ -29,6 +29,11 @@ class Caller(msgspec.Struct, frozen=True):
     scopes: frozenset[str]
     only: JobKey | None = None
 
+    @property
+    def reads(self) -> bool:
+        """Whether answers may tell what came out of a job, and open its files."""
+        return "read" in self.scopes
+
     def key(self, job: JobKey, scope: str) -> JobKey:
         """The job, if this caller may do that with it.
 
@@ -106,9 +111,12 @@ class Auth:
         job = (await self.signer()).check("files", signature, time.time())
         return Caller(job.tenant, frozenset({"read"}), only=job)
 
-    async def job_token(self, key: JobKey) -> str | None:
-        """What a browser gets to watch its job; nothing where nobody asks for it."""
-        if self._off:
+    async def job_token(self, key: JobKey, caller: Caller) -> str | None:
+        """What a browser gets to watch its job; nothing where nobody asks for it.
+
+        It reads and writes, so there is none from a caller who may not do both.
+        """
+        if self._off or not caller.reads:
             return None
         return (await self.signer()).token("job", key, int(time.time() + self._token_seconds))
 

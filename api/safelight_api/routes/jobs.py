@@ -36,9 +36,15 @@ class Timeline(msgspec.Struct, frozen=True):
     events: list[StateFrame]
 
 
-async def _key(request: Req, services: Services, job_id: UUID, scope: str) -> JobKey:
+async def _readable(request: Req, services: Services, job_id: UUID) -> JobKey:
     caller = await services.auth.caller(request.headers)
-    return caller.key(JobKey(caller.tenant, job_id), scope)
+    return caller.key(JobKey(caller.tenant, job_id), "read")
+
+
+async def _writable(request: Req, services: Services, job_id: UUID) -> tuple[JobKey, bool]:
+    """The job, and whether the answer may tell what came out of it."""
+    caller = await services.auth.caller(request.headers)
+    return caller.key(JobKey(caller.tenant, job_id), "write"), caller.reads
 
 
 @get("/api/jobs/{job_id:uuid}")
@@ -50,7 +56,7 @@ async def read(
     after: Annotated[str | None, Parameter(description="the cursor you have")] = None,
 ) -> Response[resources.Job]:
     """The job. With `wait` and `after` the answer comes when there is news, or when the time is over."""
-    key = await _key(request, services, job_id, "read")
+    key = await _readable(request, services, job_id)
     if wait > 0 and after is not None:
         await _news(services, key, Cursor.parse(after), min(wait, _LONGEST_WAIT))
     etag, body = await _answer(services, key)
@@ -135,7 +141,7 @@ async def index(
 @post("/api/jobs/{job_id:uuid}/cancel", status_code=200)
 async def cancel(request: Req, services: Services, job_id: UUID) -> resources.Job:
     """Cancels a job: at once when it waits, within a second or so when it runs."""
-    key = await _key(request, services, job_id, "write")
+    key, reads = await _writable(request, services, job_id)
     change = await services.queue.cancel(key)
     job = await services.job(key)
     if change is None:
@@ -145,26 +151,26 @@ async def cancel(request: Req, services: Services, job_id: UUID) -> resources.Jo
         services.announcer.publish(News(key, change.cursor, change.frame(job.traceparent)))
     else:
         services.announcer.cancel(key)
-    return await services.presenter.job(job)
+    return await services.presenter.job(job, reads=reads)
 
 
 @post("/api/jobs/{job_id:uuid}/retry", status_code=202)
 async def retry(request: Req, services: Services, job_id: UUID) -> resources.Job:
     """A failed or canceled job runs again, under the same id and with the next epoch."""
-    key = await _key(request, services, job_id, "write")
+    key, reads = await _writable(request, services, job_id)
     change: Change | None = await services.queue.reopen(key)
     job = await services.job(key)
     if change is None:
         raise Failure("job_finished" if job.state == "succeeded" else "job_not_finished")
     services.announcer.publish(News(key, change.cursor, change.frame(job.traceparent)))
     services.announcer.wake()
-    return await services.presenter.job(job)
+    return await services.presenter.job(job, reads=reads)
 
 
 @get("/api/jobs/{job_id:uuid}/events")
 async def events(request: Req, services: Services, job_id: UUID) -> Timeline:
     """What happened to a job, in order."""
-    job = await services.job(await _key(request, services, job_id, "read"))
+    job = await services.job(await _readable(request, services, job_id))
     past = await services.queue.timeline(job)
     return Timeline([await services.presenter.event(job, event) for event in past])
 
