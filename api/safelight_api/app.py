@@ -41,6 +41,7 @@ from safelight_api.offers import Offers
 from safelight_api.present import Presenter
 from safelight_api.routes import health, jobs, live, outputs, page, pipelines, submit
 from safelight_api.services import Services
+from safelight_api.told import Told
 
 _log = structlog.get_logger()
 
@@ -137,6 +138,7 @@ async def run(settings: Settings) -> AsyncIterator[tuple[Services, Health]]:
             offers=Offers(queue),
             presenter=Presenter(settings, auth),
             announcer=Announcer(stream),
+            told=Told(),
             stopping=asyncio.Event(),
         )
         stack.push_async_callback(services.store.close)

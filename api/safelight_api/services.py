@@ -21,6 +21,7 @@ from safelight_api.auth import Auth
 from safelight_api.live.hub import Hub
 from safelight_api.offers import Offers
 from safelight_api.present import Presenter, overlay
+from safelight_api.told import Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Services:
     offers: Offers
     presenter: Presenter
     announcer: Announcer
+    told: Told
     stopping: asyncio.Event
 
     async def job(self, key: JobKey) -> Job:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from uuid import UUID
 
 import httpx
 import pytest
@@ -45,6 +46,29 @@ async def test_without_redis_jobs_are_accepted_and_run_and_every_watcher_learns_
             assert one.story[-1] == "succeeded"
         async with httpx.AsyncClient(base_url=api.url) as http:
             assert (await http.get("/readyz")).status_code == 200
+
+
+async def test_a_poller_without_a_cursor_sees_no_percent_fall_when_redis_dies_before_postgres_heard_of_it(
+    database, redis, redis_url, pool, image
+):
+    async with (
+        api_process(database, redis_url) as api,
+        processor_process(
+            database, redis_url, modules=SLOW, heartbeat_seconds=60, lease_seconds=180
+        ) as frozen,
+    ):
+        job = (await submit(api.url, "slow", image, seconds=60, steps=600))["id"]
+        async with asyncio.timeout(30):
+            while (told := await get(api.url, job))["progress"] < 2:
+                await asyncio.sleep(0.05)
+        frozen.sigstop()
+        assert await pool.fetchval("select progress from ready where job_id = $1", UUID(job)) == 0
+        redis.stop()
+        after = [await get(api.url, job) for _ in range(5)]
+        redis.start()  # empty
+        after += [await get(api.url, job) for _ in range(5)]
+
+    assert {(one["progress"], one["cursor"]) for one in after} == {(told["progress"], told["cursor"])}
 
 
 async def test_after_redis_came_back_empty_progress_is_live_again(database, redis, redis_url, image):

@@ -23,6 +23,7 @@ from safelight.wire.frames import StateFrame
 from safelight.wire.key import JobKey
 from safelight.wire.resources import FINAL_STATES
 from safelight_api.services import Services
+from safelight_api.told import Answer
 
 Req = Request[None, None, State]
 _LONGEST_WAIT = 30.0
@@ -63,16 +64,17 @@ async def read(
     return _conditional(request, services, etag, body)
 
 
-async def _answer(services: Services, key: JobKey) -> tuple[str, bytes]:
-    """ETag and body: remembered in Redis, or read from Postgres and remembered."""
+async def _answer(services: Services, key: JobKey) -> Answer:
+    """What is remembered in Redis, or read from Postgres and remembered; never less than was told here."""
     with suppress(*OUTAGES):
         if found := await services.stream.body(key):
-            return found
+            return services.told.newest(key, Answer(*found))
     job = await services.job(key)
-    etag, body = f'"{job.cursor}"', _encode(await services.presenter.job(job))
+    read_now = Answer(f'"{job.cursor}"', _encode(await services.presenter.job(job)))
+    answer = services.told.newest(key, read_now)
     with suppress(*OUTAGES):
-        await services.stream.remember(key, job.cursor, etag, body)
-    return etag, body
+        await services.stream.remember(key, answer.cursor, *answer)
+    return answer
 
 
 def _conditional(request: Req, services: Services, etag: str, body: bytes) -> Response[resources.Job]:
