@@ -96,7 +96,7 @@ def _has_it(told: str | None, etag: str) -> bool:
         theirs, ours = Cursor.parse(told.strip('"')), Cursor.parse(etag.strip('"'))
     except Failure:
         return False
-    return theirs.durable == ours.durable and theirs > ours
+    return theirs.durable == ours.durable and theirs > ours and not theirs.is_beyond(ours)
 
 
 async def _news(services: Services, key: JobKey, after: Cursor, wait: float) -> None:
@@ -106,7 +106,7 @@ async def _news(services: Services, key: JobKey, after: Cursor, wait: float) -> 
     with services.hub.watch(key) as mailbox, suppress(TimeoutError):
         async with asyncio.timeout(wait):
             job = await services.job(key)
-            while job.cursor <= after and job.state not in FINAL_STATES and not services.stopping.is_set():
+            while job.cursor <= after and not (_is_over(job, after) or services.stopping.is_set()):
                 mailbox.told(job.cursor)
                 await mailbox.wait()
                 # A bar that moves once a second is smooth; an answer for each step would be a flood.
@@ -117,6 +117,11 @@ async def _news(services: Services, key: JobKey, after: Cursor, wait: float) -> 
                     continue
                 if any(message.cursor > after for message in messages):
                     return
+
+
+def _is_over(job: Job, after: Cursor) -> bool:
+    """Whether nothing can come after this cursor: the job has ended, or never was there."""
+    return job.state in FINAL_STATES or after.is_beyond(job.cursor)
 
 
 @get("/api/jobs")
