@@ -151,6 +151,22 @@ async def test_a_restart_of_postgres_loses_nothing_and_everything_reconnects(
     assert [job["attempt"] for job in ended] == [1, 1, 1]
 
 
+async def test_what_was_accepted_is_there_after_postgres_was_killed_in_the_next_moment(
+    database, postgres, redis_url, image
+):
+    async with api_process(database, redis_url) as api, processor_process(database, redis_url, modules=SLOW):
+        await until(api.url, (await submit(api.url, "slow", image, seconds=0, steps=1))["id"], "succeeded")
+        jobs = await asyncio.gather(
+            *(submit(api.url, "slow", image, seconds=0, steps=number) for number in range(1, 21))
+        )
+        postgres.kill()
+        postgres.start()
+
+        ended = [await until_patiently(api.url, job["id"]) for job in jobs]
+
+    assert [job["state"] for job in ended] == ["succeeded"] * 20
+
+
 async def until_patiently(url: str, job: str) -> dict:
     async with asyncio.timeout(90):
         while True:

@@ -1,6 +1,7 @@
 """The servers that tests run on: a real Postgres and a real Redis, one of each per pytest worker.
 
-The fixtures over them are in tests/conftest.py. Both run without durability, and die with pytest.
+The fixtures over them are in tests/conftest.py. Both run without durability, and die with pytest. Where a
+test ends Postgres itself, its database commits as a real one does (`create(lasting=True)`, tests/chaos).
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
+import psutil
 
 from safelight.db.migrate import migrate
 from safelight_cli.embedded import part as parts
@@ -69,6 +71,13 @@ class PostgresServer(Server):
         self._numbers = itertools.count(1)
         super().__init__(self.postgres.part(), folder / "postgres.log")
 
+    def kill(self) -> None:
+        """Ends it as a crash does; back when its backends have noticed: before that it cannot start again."""
+        alive = self.process is not None and self.process.poll() is None
+        backends = psutil.Process(self.process.pid).children() if self.process and alive else []
+        super().kill()
+        psutil.wait_procs(backends, timeout=30)
+
     @property
     def port(self) -> int:
         """Its port on 127.0.0.1, for proxies. User `postgres`, no password."""
@@ -92,12 +101,18 @@ class PostgresServer(Server):
         await self._execute(f"create database {TEMPLATE}")
         await migrate(self.dsn(TEMPLATE))
 
-    async def create(self, *, empty: bool = False) -> str:
-        """A new database, migrated unless `empty`; answers its name."""
+    async def create(self, *, empty: bool = False, lasting: bool = False) -> str:
+        """A new database, migrated unless `empty`; answers its name.
+
+        What is committed in a `lasting` one is there after the server was killed, as with `safelight up`: the
+        others may lose the last moments.
+        """
         name = f"test_{next(self._numbers)}"
         template = "template1" if empty else TEMPLATE
         # Twice as fast as through the log, as nothing here outlives the tests.
         await self._execute(f"create database {name} template {template} strategy file_copy")
+        if lasting:
+            await self._execute(f"alter database {name} set synchronous_commit = on")
         return name
 
     async def rename(self, name: str, new: str) -> None:
