@@ -171,7 +171,7 @@ def postgres_server() -> Iterator[PostgresServer]:
             asyncio.run(server.make_template())
             yield server
         finally:
-            server.kill()
+            server.stop()  # killed, it would leave its shared memory on the RAM disk, for ever
             server.postgres.close()
 
 
