@@ -1,6 +1,6 @@
 """The composition root: what exists in an API process, who holds it, and how long it lives.
 
-`create` is called by Granian in each worker process. The loops of a process are listed in one
+`create` is called in each worker process (`worker`). The loops of a process are listed in one
 TaskGroup; one that ends unexpectedly ends the process, and the supervisor starts a new one.
 """
 
@@ -42,6 +42,7 @@ from safelight_api.offers import Offers
 from safelight_api.present import Presenter
 from safelight_api.routes import batches, health, jobs, live, outputs, page, pipelines, submit
 from safelight_api.services import Services
+from safelight_api.told import Told
 
 _log = structlog.get_logger()
 
@@ -146,6 +147,7 @@ async def run(settings: Settings) -> AsyncIterator[tuple[Services, Health]]:
             offers=Offers(queue),
             presenter=Presenter(settings, auth),
             announcer=Announcer(stream),
+            told=Told(),
             stopping=asyncio.Event(),
         )
         stack.push_async_callback(services.store.close)

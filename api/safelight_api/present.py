@@ -25,8 +25,8 @@ class Presenter:
         self._poll_after_ms = settings.poll_after_ms
         self._retention = timedelta(days=settings.retention_days)
 
-    async def job(self, job: Job, token: str | None = None) -> resources.Job:
-        """A job, whole."""
+    async def job(self, job: Job, token: str | None = None, *, reads: bool = True) -> resources.Job:
+        """A job, whole; for whoever may not read, without what came out of it and what opens its files."""
         here = f"/api/jobs/{job.key.id}"
         live = job.state in ("queued", "running")
         return resources.Job(
@@ -46,9 +46,9 @@ class Presenter:
             started_at=job.started_at,
             finished_at=job.finished_at,
             expires_at=job.finished_at + self._retention if job.finished_at else None,
-            inputs=await self._files(job, "inputs", job.inputs),
-            outputs=await self._files(job, "outputs", job.outputs),
-            result=job.result,
+            inputs=await self._files(job, "inputs", job.inputs, signed=reads),
+            outputs=await self._files(job, "outputs", job.outputs) if reads else [],
+            result=job.result if reads else None,
             # While it runs again, what ended the attempt before is history: the timeline has it.
             error=job.error if job.state != "running" else None,
             links=resources.Links(
@@ -87,8 +87,11 @@ class Presenter:
             poll_after_ms=self._poll_after_ms if batch.ended_at is None else 0,
         )
 
-    async def _files(self, job: Job, kind: str, files: Sequence[StoredFile]) -> list[resources.File]:
-        signature = await self._auth.signature(job.key, job.created_at.timestamp()) if files else None
+    async def _files(
+        self, job: Job, kind: str, files: Sequence[StoredFile], *, signed: bool = True
+    ) -> list[resources.File]:
+        since = job.created_at.timestamp()
+        signature = await self._auth.signature(job.key, since) if files and signed else None
         query = f"?signature={signature}" if signature else ""
         return [
             resources.File(

@@ -13,7 +13,8 @@ from safelight.jobs.batches import Batches
 from safelight.jobs.job import Job
 from safelight.jobs.queue import JobQueue
 from safelight.progress.announcer import Announcer
-from safelight.progress.stream import OUTAGES, Stream
+from safelight.progress.breaker import OUTAGES
+from safelight.progress.stream import Stream
 from safelight.storage.store import Store
 from safelight.wire.key import JobKey
 from safelight.wire.uuid7 import made_at
@@ -21,6 +22,7 @@ from safelight_api.auth import Auth
 from safelight_api.live.hub import Hub
 from safelight_api.offers import Offers
 from safelight_api.present import Presenter, overlay
+from safelight_api.told import Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Services:
     offers: Offers
     presenter: Presenter
     announcer: Announcer
+    told: Told
     stopping: asyncio.Event
 
     async def job(self, key: JobKey) -> Job:

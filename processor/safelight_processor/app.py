@@ -22,7 +22,7 @@ from safelight.progress.stream import Stream, connect
 from safelight.progress.tail import Tail
 from safelight.storage.store import open_store
 from safelight.telemetry import metrics
-from safelight.telemetry.health import Health, serve
+from safelight.telemetry.health import Health, serving
 from safelight.telemetry.loops import supervise
 from safelight.wire.key import JobKey
 from safelight.wire.resources import PipelineInfo, StageInfo
@@ -53,6 +53,8 @@ async def run(settings: Settings) -> None:
         queue, stream, batches = JobQueue(pool), Stream(redis), Batches(pool)
         store = open_store(settings.storage_url, pool)
         stack.push_async_callback(store.close)
+        checks = Health()
+        await stack.enter_async_context(serving(settings.host, settings.health_port, checks))
         scratch = Scratch(settings.scratch)
         stack.callback(scratch.close)
         children = Children(slots, recycle_after=settings.recycle_after, scratch=scratch.root)
@@ -93,7 +95,6 @@ async def run(settings: Settings) -> None:
             claims.wake()
 
         tail = Tail(subscriber, [keys.WAKE, keys.CANCEL], receive, woken)
-        checks = Health()
 
         async def ready() -> None:
             if children.broken.is_set():
@@ -103,7 +104,6 @@ async def run(settings: Settings) -> None:
             background = [
                 group.create_task(task)
                 for task in (
-                    serve(settings.host, settings.health_port, checks),
                     tail.run(),
                     children.watch(),
                     announcer.run(),

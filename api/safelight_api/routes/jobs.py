@@ -15,7 +15,8 @@ from litestar.params import Parameter
 from safelight.errors import Failure
 from safelight.jobs.batches import BatchKey
 from safelight.jobs.job import Job
-from safelight.progress.stream import OUTAGES, News
+from safelight.progress.breaker import OUTAGES
+from safelight.progress.stream import News
 from safelight.telemetry import metrics
 from safelight.wire import resources
 from safelight.wire.cursor import Cursor
@@ -23,6 +24,7 @@ from safelight.wire.frames import StateFrame
 from safelight.wire.key import JobKey
 from safelight.wire.resources import FINAL_STATES
 from safelight_api.services import Services
+from safelight_api.told import Answer
 
 Req = Request[None, None, State]
 _LONGEST_WAIT = 30.0
@@ -37,9 +39,15 @@ class Timeline(msgspec.Struct, frozen=True):
     events: list[StateFrame]
 
 
-async def _key(request: Req, services: Services, job_id: UUID, scope: str) -> JobKey:
+async def _readable(request: Req, services: Services, job_id: UUID) -> JobKey:
     caller = await services.auth.caller(request.headers)
-    return caller.key(JobKey(caller.tenant, job_id), scope)
+    return caller.key(JobKey(caller.tenant, job_id), "read")
+
+
+async def _writable(request: Req, services: Services, job_id: UUID) -> tuple[JobKey, bool]:
+    """The job, and whether the answer may tell what came out of it."""
+    caller = await services.auth.caller(request.headers)
+    return caller.key(JobKey(caller.tenant, job_id), "write"), caller.reads
 
 
 @get("/api/jobs/{job_id:uuid}")
@@ -51,23 +59,24 @@ async def read(
     after: Annotated[str | None, Parameter(description="the cursor you have")] = None,
 ) -> Response[resources.Job]:
     """The job. With `wait` and `after` the answer comes when there is news, or when the time is over."""
-    key = await _key(request, services, job_id, "read")
+    key = await _readable(request, services, job_id)
     if wait > 0 and after is not None:
         await _news(services, key, Cursor.parse(after), min(wait, _LONGEST_WAIT))
     etag, body = await _answer(services, key)
     return _conditional(request, services, etag, body)
 
 
-async def _answer(services: Services, key: JobKey) -> tuple[str, bytes]:
-    """ETag and body: remembered in Redis, or read from Postgres and remembered."""
+async def _answer(services: Services, key: JobKey) -> Answer:
+    """What is remembered in Redis, or read from Postgres and remembered; never less than was told here."""
     with suppress(*OUTAGES):
         if found := await services.stream.body(key):
-            return found
+            return services.told.newest(key, Answer(*found))
     job = await services.job(key)
-    etag, body = f'"{job.cursor}"', _encode(await services.presenter.job(job))
+    read_now = Answer(f'"{job.cursor}"', _encode(await services.presenter.job(job)))
+    answer = services.told.newest(key, read_now)
     with suppress(*OUTAGES):
-        await services.stream.remember(key, job.cursor, etag, body)
-    return etag, body
+        await services.stream.remember(key, answer.cursor, *answer)
+    return answer
 
 
 def _conditional(request: Req, services: Services, etag: str, body: bytes) -> Response[resources.Job]:
@@ -89,7 +98,7 @@ def _has_it(told: str | None, etag: str) -> bool:
         theirs, ours = Cursor.parse(told.strip('"')), Cursor.parse(etag.strip('"'))
     except Failure:
         return False
-    return theirs.durable == ours.durable and theirs > ours
+    return theirs.durable == ours.durable and theirs > ours and not theirs.is_beyond(ours)
 
 
 async def _news(services: Services, key: JobKey, after: Cursor, wait: float) -> None:
@@ -99,7 +108,7 @@ async def _news(services: Services, key: JobKey, after: Cursor, wait: float) -> 
     with services.hub.watch(key) as mailbox, suppress(TimeoutError):
         async with asyncio.timeout(wait):
             job = await services.job(key)
-            while job.cursor <= after and job.state not in FINAL_STATES and not services.stopping.is_set():
+            while job.cursor <= after and not (_is_over(job, after) or services.stopping.is_set()):
                 mailbox.told(job.cursor)
                 await mailbox.wait()
                 # A bar that moves once a second is smooth; an answer for each step would be a flood.
@@ -110,6 +119,11 @@ async def _news(services: Services, key: JobKey, after: Cursor, wait: float) -> 
                     continue
                 if any(message.cursor > after for message in messages):
                     return
+
+
+def _is_over(job: Job, after: Cursor) -> bool:
+    """Whether nothing can come after this cursor: the job has ended, or never was there."""
+    return job.state in FINAL_STATES or after.is_beyond(job.cursor)
 
 
 @get("/api/jobs")
@@ -142,12 +156,12 @@ async def index(
 @post("/api/jobs/{job_id:uuid}/cancel", status_code=200)
 async def cancel(request: Req, services: Services, job_id: UUID) -> resources.Job:
     """Cancels a job: at once when it waits, within a second or so when it runs."""
-    key = await _key(request, services, job_id, "write")
+    key, reads = await _writable(request, services, job_id)
     job = await cancel_job(services, key)
     if job is None:
         await services.job(key)
         raise Failure("job_finished")
-    return await services.presenter.job(job)
+    return await services.presenter.job(job, reads=reads)
 
 
 async def cancel_job(services: Services, key: JobKey) -> Job | None:
@@ -169,12 +183,12 @@ async def cancel_job(services: Services, key: JobKey) -> Job | None:
 @post("/api/jobs/{job_id:uuid}/retry", status_code=202)
 async def retry(request: Req, services: Services, job_id: UUID) -> resources.Job:
     """A failed or canceled job runs again, under the same id and with the next epoch."""
-    key = await _key(request, services, job_id, "write")
+    key, reads = await _writable(request, services, job_id)
     job = await reopen_job(services, key)
     if job is None:
         job = await services.job(key)
         raise Failure("job_finished" if job.state == "succeeded" else "job_not_finished")
-    return await services.presenter.job(job)
+    return await services.presenter.job(job, reads=reads)
 
 
 async def reopen_job(services: Services, key: JobKey) -> Job | None:
@@ -202,7 +216,7 @@ async def retry_failed(
 @get("/api/jobs/{job_id:uuid}/events")
 async def events(request: Req, services: Services, job_id: UUID) -> Timeline:
     """What happened to a job, in order."""
-    job = await services.job(await _key(request, services, job_id, "read"))
+    job = await services.job(await _readable(request, services, job_id))
     past = await services.queue.timeline(job)
     return Timeline([await services.presenter.event(job, event) for event in past])
 

@@ -18,6 +18,7 @@ from safelight.wire import resources
 from safelight.wire.key import JobKey
 from safelight.wire.trace import traceparent
 from safelight.wire.uuid7 import uuid7
+from safelight_api.auth import Caller
 from safelight_api.offers import check_images, check_params, check_priority, content, fingerprint
 from safelight_api.services import Services
 from safelight_api.upload.receive import Caps, Submission, linger, receive_body
@@ -42,15 +43,16 @@ async def submit_as(request: Req, services: Services, job_id: UUID) -> Response[
 async def _accept(request: Req, services: Services, job_id: UUID) -> Response[resources.Job]:
     body = request.stream()
     try:
-        tenant, idempotency_key = await _before_the_body(request, services)
+        caller, idempotency_key = await _before_the_body(request, services)
     except Failure:
         # Who is still sending could not hear it otherwise. Later refusals come from `receive_body`, which
         # does the same, or when the body has been read.
         await linger(body)
         raise
+    tenant = caller.tenant
     received = await _receive(request, services, tenant, job_id, body)
     try:
-        new, token_key, created = await _enqueue(request, services, tenant, job_id, idempotency_key, received)
+        new, token_key, created = await _enqueue(request, services, caller, job_id, idempotency_key, received)
     except Failure as failure:
         # Without an answer from Postgres the job may have been accepted all the same: its bytes stay.
         if failure.code != "unavailable":
@@ -62,22 +64,24 @@ async def _accept(request: Req, services: Services, job_id: UUID) -> Response[re
     else:
         await _forget(services, tenant, received)
     job = await services.presenter.job(
-        await services.job(token_key), token=await services.auth.job_token(token_key)
+        await services.job(token_key),
+        token=await services.auth.job_token(token_key, caller),
+        reads=caller.reads,
     )
     repeat = not created and request.method == "PUT"
     return Response(job, status_code=200 if repeat else 202, headers={"Location": job.links.self})
 
 
-async def _before_the_body(request: Req, services: Services) -> tuple[int, str | None]:
-    """The tenant and the idempotency key; what can be refused now costs no upload."""
+async def _before_the_body(request: Req, services: Services) -> tuple[Caller, str | None]:
+    """The caller and the idempotency key; what can be refused now costs no upload."""
     caller = await services.auth.caller(request.headers)
-    tenant = caller.owner("write")
+    caller.owner("write")
     idempotency_key = _idempotency_key(request)
     check_priority(request.query_params.get("priority"))
     if "pipeline" in request.query_params:
         info = await services.offers.find(request.query_params["pipeline"])
         check_params(info, request.query_params.get("params"))
-    return tenant, idempotency_key
+    return caller, idempotency_key
 
 
 async def _receive(
@@ -111,11 +115,12 @@ async def _receive(
 async def _enqueue(
     request: Req,
     services: Services,
-    tenant: int,
+    caller: Caller,
     job_id: UUID,
     idempotency_key: str | None,
     received: Submission,
 ) -> tuple[NewJob, JobKey, bool]:
+    tenant = caller.tenant
     info = await services.offers.find(received.fields.get("pipeline"))
     params = check_params(info, received.fields.get("params"))
     check_images(info, received.files)
@@ -124,7 +129,7 @@ async def _enqueue(
         tenant=tenant,
         id=job_id,
         pipeline=info.name,
-        priority=check_priority(received.fields.get("priority")),
+        priority=min(check_priority(received.fields.get("priority")), caller.max_priority),
         params=params,
         inputs=[
             StoredFile(

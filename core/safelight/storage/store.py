@@ -5,6 +5,7 @@ Two stores stand behind `Store`; tests/conformance/test_stores.py holds both to 
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -78,11 +79,22 @@ def open_store(url: str, pool: asyncpg.Pool) -> Store:
     from safelight.storage.files import FileStore  # noqa: PLC0415
     from safelight.storage.postgres import PostgresStore  # noqa: PLC0415
 
-    parts = urlsplit(url)
+    folder = folder_of(url)
+    return FileStore(folder) if folder else PostgresStore(pool)
+
+
+def folder_of(url: str) -> Path | None:
+    """The folder that an address names, or None for Postgres.
+
+    Raises:
+        Failure: `setting_invalid`.
+    """
     if url == "postgres:":
-        return PostgresStore(pool)
-    if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
-        return FileStore(Path(unquote(parts.path)))
+        return None
+    with suppress(ValueError):  # it is not even split
+        parts = urlsplit(url)
+        if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
+            return Path(unquote(parts.path))
     raise Failure(
         "setting_invalid", "SAFELIGHT_STORAGE_URL: expected `postgres:` or `file:///absolute/folder`"
     )

@@ -159,6 +159,14 @@ async def test_a_wrong_request_is_refused_in_words_that_help(http, image):
     assert refused(await http.post("/api/jobs", content=b"--y\r\n", headers=broken), 400, "multipart_invalid")
 
 
+async def test_the_text_of_an_escaped_nul_reaches_the_pipeline(http, service, image):
+    params = json.dumps({"watermark": {"text": r"\u0000"}})
+    answer = await http.post("/api/jobs", params={"pipeline": "transform", "params": params}, content=image)
+
+    assert answer.status_code == 202
+    assert (await until(service.url, answer.json()["id"], "succeeded", "failed"))["error"] is None
+
+
 async def test_too_many_files_for_a_pipeline_are_refused(http, service, image):
     before = await stored_blobs(service)
     two = [("file", ("a.jpg", image)), ("file", ("b.jpg", image))]
