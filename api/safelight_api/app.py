@@ -25,6 +25,7 @@ from safelight.db import migrate
 from safelight.db.pool import open_pool
 from safelight.jobs.batches import Batches
 from safelight.jobs.queue import JobQueue
+from safelight.jobs.workers import Workers
 from safelight.keys.keys import ApiKeys
 from safelight.progress import keys
 from safelight.progress.announcer import Announcer
@@ -36,6 +37,7 @@ from safelight.telemetry.health import Health
 from safelight.telemetry.loops import supervise
 from safelight_api import problems
 from safelight_api.auth import Auth
+from safelight_api.forecast import Forecasts
 from safelight_api.live.hub import Hub
 from safelight_api.observe import Observe
 from safelight_api.offers import Offers
@@ -145,7 +147,7 @@ async def run(settings: Settings) -> AsyncIterator[tuple[Services, Health]]:
             hub=hub,
             auth=auth,
             offers=Offers(queue),
-            presenter=Presenter(settings, auth),
+            presenter=Presenter(settings, auth, Forecasts(Workers(pool))),
             announcer=Announcer(stream),
             told=Told(),
             stopping=asyncio.Event(),

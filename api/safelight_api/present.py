@@ -13,6 +13,7 @@ from safelight.wire import resources
 from safelight.wire.cursor import Cursor
 from safelight.wire.frames import ProgressFrame, StateFrame
 from safelight_api.auth import Auth
+from safelight_api.forecast import Forecasts
 
 _MOST_OUTPUTS = 6  # of a state frame, which must stay small; the job itself has all of them
 
@@ -20,15 +21,22 @@ _MOST_OUTPUTS = 6  # of a state frame, which must stay small; the job itself has
 class Presenter:
     """Knows where things are and who may follow a link."""
 
-    def __init__(self, settings: Settings, auth: Auth) -> None:
+    def __init__(self, settings: Settings, auth: Auth, forecasts: Forecasts) -> None:
         self._auth = auth
+        self._forecasts = forecasts
         self._poll_after_ms = settings.poll_after_ms
         self._retention = timedelta(days=settings.retention_days)
 
-    async def job(self, job: Job, token: str | None = None, *, reads: bool = True) -> resources.Job:
-        """A job, whole; for whoever may not read, without what came out of it and what opens its files."""
+    async def job(
+        self, job: Job, token: str | None = None, *, reads: bool = True, alone: bool = True
+    ) -> resources.Job:
+        """A job, whole; for whoever may not read, without what came out of it and what opens its files.
+
+        One that is shown `alone`, and not in a list, with its place in the queue and its times.
+        """
         here = f"/api/jobs/{job.key.id}"
         live = job.state in ("queued", "running")
+        position, eta = await self._forecasts.of(job) if live and alone else (None, None)
         return resources.Job(
             id=str(job.key.id),
             pipeline=job.pipeline,
@@ -61,6 +69,8 @@ class Presenter:
             poll_after_ms=self._poll_after_ms if live else 0,
             traceparent=job.traceparent,
             token=token,
+            queue_position=position,
+            eta=eta,
         )
 
     def batch(self, batch: Batch) -> resources.Batch:

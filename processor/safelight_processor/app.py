@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from uuid import uuid4
 
 import msgspec
@@ -16,6 +16,7 @@ from safelight.errors import Failure
 from safelight.jobs.batches import Batches
 from safelight.jobs.gates import Gates
 from safelight.jobs.queue import JobQueue
+from safelight.jobs.workers import Paces, Workers
 from safelight.progress import keys
 from safelight.progress.announcer import Announcer
 from safelight.progress.stream import Stream, connect
@@ -31,9 +32,12 @@ from safelight_processor.children import Children
 from safelight_processor.claims import Claims
 from safelight_processor.drain import Drain
 from safelight_processor.leases import Leases
-from safelight_processor.maintenance import admitter, gauges, pruner, rescuer
-from safelight_processor.maintenance.batches import INTERVAL as BATCHES_INTERVAL
+from safelight_processor.maintenance.admitter import Admitter
 from safelight_processor.maintenance.batches import BatchEnder
+from safelight_processor.maintenance.gauges import Gauges
+from safelight_processor.maintenance.pruner import Pruner
+from safelight_processor.maintenance.registrar import Registrar
+from safelight_processor.maintenance.rescuer import Rescuer
 from safelight_processor.reporter import Reporter
 from safelight_processor.runs import Runs
 from safelight_processor.scratch import Scratch
@@ -41,7 +45,7 @@ from safelight_processor.scratch import Scratch
 _log = structlog.get_logger()
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings) -> None:  # noqa: PLR0915  (the list of what exists, once)
     """Claims and runs jobs until it is told to stop."""
     slots = settings.slots or os.cpu_count() or 1
     worker = uuid4()  # fresh at every start: a pod that comes back under its old name is somebody else
@@ -51,6 +55,7 @@ async def run(settings: Settings) -> None:
         stack.push_async_callback(redis.aclose)
         stack.push_async_callback(subscriber.aclose)
         queue, stream, batches = JobQueue(pool), Stream(redis), Batches(pool)
+        workers, paces = Workers(pool), Paces()
         store = open_store(settings.storage_url, pool)
         stack.push_async_callback(store.close)
         checks = Health()
@@ -63,12 +68,20 @@ async def run(settings: Settings) -> None:
 
         leases = Leases(queue, settings)
         reporter, announcer = Reporter(stream, leases.heartbeat), Announcer(stream)
-        runs = Runs(
-            queue, Gates(pool, queue), store, children, leases, reporter, announcer, scratch, settings
-        )
+        gates = Gates(pool, queue)
+        runs = Runs(queue, gates, store, children, leases, paces, reporter, announcer, scratch, settings)
         claims = Claims(queue, batches, leases, settings, runs.execute, slots=slots, worker=worker)
         drain = Drain(claims, leases, settings.drain_seconds)
         drain.listen()
+        # What every processor does for all of them.
+        maintenance = (
+            Registrar(workers, paces, worker, slots, lambda: claims.pipelines),
+            Admitter(queue, announcer),
+            BatchEnder(batches),
+            Rescuer(queue, announcer, settings),
+            Pruner(queue, store, settings),
+            Gauges(queue, children),
+        )
 
         offered = _wanted(settings, children.declarations())
         runs.offers = {info.name: info for info, _ in offered}
@@ -110,23 +123,7 @@ async def run(settings: Settings) -> None:
                     reporter.run(),
                     leases.heed(),
                     supervise("heartbeat", leases.heartbeat, settings.heartbeat_seconds, checks),
-                    supervise(
-                        "admit", admitter.Admitter(queue, announcer).run_once, admitter.INTERVAL, checks
-                    ),
-                    supervise("batches", BatchEnder(batches).run_once, BATCHES_INTERVAL, checks),
-                    supervise(
-                        "rescue",
-                        rescuer.Rescuer(queue, announcer, settings).run_once,
-                        rescuer.INTERVAL,
-                        checks,
-                    ),
-                    supervise(
-                        "prune",
-                        pruner.Pruner(queue, store, settings).run_once,
-                        pruner.INTERVAL,
-                        checks,
-                    ),
-                    supervise("gauges", gauges.Gauges(queue, children).run_once, gauges.INTERVAL, checks),
+                    *(supervise(one.name, one.run_once, one.interval, checks) for one in maintenance),
                     supervise("ready", ready, 2.0, checks),
                     supervise("database", lambda: migrate.check(pool), 2.0, checks),
                     supervise("redis", stream.ping, 2.0, checks),
@@ -137,6 +134,8 @@ async def run(settings: Settings) -> None:
             for task in background:
                 task.cancel()
         await announcer.flush()
+        with suppress(Failure):
+            await workers.leave(worker)
 
 
 def _wanted(settings: Settings, declared: list[Declaration]) -> list[tuple[PipelineInfo, int]]:

@@ -16,10 +16,12 @@ import structlog
 
 from safelight.config import Settings
 from safelight.errors import Failure
+from safelight.jobs.eta import size_class
 from safelight.jobs.gates import Gates
 from safelight.jobs.job import Change, Ended, HandedBack, StoredFile
 from safelight.jobs.queue import JobQueue
 from safelight.jobs.retry import LONGEST, LONGEST_HANDED_BACK, delay
+from safelight.jobs.workers import Paces
 from safelight.progress.announcer import Announcer
 from safelight.progress.stream import News
 from safelight.storage.store import Store
@@ -47,6 +49,7 @@ class Runs:
         store: Store,
         children: Children,
         leases: Leases,
+        paces: Paces,
         reporter: Reporter,
         announcer: Announcer,
         scratch: Scratch,
@@ -57,6 +60,7 @@ class Runs:
         self._store = store
         self._children = children
         self._leases = leases
+        self._paces = paces
         self._reporter = reporter
         self._announcer = announcer
         self._settings = settings
@@ -241,6 +245,8 @@ class Runs:
             labels = {"pipeline": run.lease.pipeline, "state": change.state}
             metrics.jobs_completed_total.labels(**labels).inc()
             metrics.job_run_seconds.labels(pipeline=run.lease.pipeline).observe(change.ran)
+            if change.state == "succeeded":
+                self._paces.note(run.lease.pipeline, size_class(run.lease.megapixels), change.ran)
         self._report(run, "complete", change, error)
         return change
 

@@ -82,7 +82,7 @@ async def jobs(request: Req, services: Services, batch_id: UUID) -> resources.Jo
     tenant = (await services.auth.caller(request.headers)).owner("read")
     await _batch(services, BatchKey(tenant, batch_id))
     found = await services.queue.list_batch(tenant, batch_id, _MOST)
-    return resources.JobPage([await services.presenter.job(job) for job in found], None)
+    return resources.JobPage([await services.presenter.job(job, alone=False) for job in found], None)
 
 
 @post("/api/batches/{batch_id:uuid}/cancel", status_code=200)

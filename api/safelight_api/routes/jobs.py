@@ -149,7 +149,7 @@ async def index(
         jobs = await services.queue.list(
             tenant, state=only, pipeline=pipeline, before=before, limit=limit + 1
         )
-    shown = [await services.presenter.job(job) for job in jobs[:limit]]
+    shown = [await services.presenter.job(job, alone=False) for job in jobs[:limit]]
     return resources.JobPage(shown, _page(jobs[limit - 1], by_end=by_end) if len(jobs) > limit else None)
 
 

@@ -1,5 +1,6 @@
 """Values of the queue: what is asked for, what is claimed, how a run ends, what a job is."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -30,6 +31,11 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     width: int
     height: int
     sha256: str
+
+
+def megapixels(files: Iterable[StoredFile]) -> float:
+    """Of these images together."""
+    return sum(file.width * file.height for file in files) / 1e6
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +95,11 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     def fence(self) -> Fence:
         """What its writes carry."""
         return Fence(self.tenant, self.id, self.lease_epoch)
+
+    @property
+    def megapixels(self) -> float:
+        """Of all its images."""
+        return megapixels(self.inputs)
 
     @property
     def handed_back(self) -> int:

@@ -42,6 +42,18 @@ class Links(msgspec.Struct, frozen=True, kw_only=True):
     retry: str
 
 
+class Eta(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds until the end: as likely earlier as later than `p50`, later than `p90` in one of ten.
+
+    `wait_p50` and `wait_p90` are the part of it that passes before the job begins.
+    """
+
+    p50: float
+    p90: float
+    wait_p50: float
+    wait_p90: float
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One unit of work, as its owner sees it."""
 
@@ -69,6 +81,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     poll_after_ms: int
     traceparent: str
     token: str | None = None
+    queue_position: int | None = None
+    eta: Eta | None = None
 
 
 class JobPage(msgspec.Struct, frozen=True):

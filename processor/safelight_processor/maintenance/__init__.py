@@ -2,6 +2,7 @@
 
 admitter  jobs that had to wait for room are let in
 batches   batches that have no job left to run are ended
+registrar says that this processor lives, and how long its runs take
 rescuer   runs whose lease has expired go back to the queue
 pruner    jobs that ended long ago are forgotten, and their bytes
 gauges    what waits and what runs, for the dashboards

@@ -8,12 +8,14 @@ import structlog
 from safelight.jobs.queue import JobQueue
 from safelight.progress.announcer import Announcer
 
-INTERVAL = 1.0
 _log = structlog.get_logger()
 
 
 class Admitter:
     """Lets in what may come."""
+
+    name = "admit"
+    interval = 1.0
 
     def __init__(self, queue: JobQueue, announcer: Announcer) -> None:
         self._queue = queue

@@ -7,13 +7,15 @@ import structlog
 
 from safelight.jobs.batches import Batches
 
-INTERVAL = 5.0
 _LIMIT = 500
 _log = structlog.get_logger()
 
 
 class BatchEnder:
     """Ends what has no job left."""
+
+    name = "batches"
+    interval = 5.0
 
     def __init__(self, batches: Batches) -> None:
         self._batches = batches

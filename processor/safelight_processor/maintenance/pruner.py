@@ -6,7 +6,6 @@ from safelight.config import Settings
 from safelight.jobs.queue import JobQueue
 from safelight.storage.store import Store
 
-INTERVAL = 300.0
 _LIMIT = 200
 _DAY = 86400.0
 _log = structlog.get_logger()
@@ -14,6 +13,9 @@ _log = structlog.get_logger()
 
 class Pruner:
     """Makes room."""
+
+    name = "prune"
+    interval = 300.0
 
     def __init__(self, queue: JobQueue, store: Store, settings: Settings) -> None:
         self._queue = queue

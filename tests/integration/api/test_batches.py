@@ -1,5 +1,6 @@
 """Batches, reuse and priorities as a client sees them, on two API processes and a processor."""
 
+import asyncio
 from uuid import uuid4
 
 import httpx
@@ -149,3 +150,26 @@ async def test_failed_jobs_are_listed_by_kind_and_tried_again_by_kind(http, serv
     assert (answer["jobs"] >= 2, answer["more"]) == (True, False)
     assert (await http.post("/api/jobs/retry", params={"code": "no_such_code"})).json()["jobs"] == 0
     assert (await until(service.url, bad[0]["id"], "failed"))["cursor"].startswith("2:")
+
+
+async def test_a_job_knows_its_place_and_its_times(http, service, image):
+    """The processor has run this pipeline before, so it can tell how long it takes."""
+    await until(
+        service.url,
+        (await submit(http, image, "slow", reuse="false", params='{"seconds": 1}'))["id"],
+        "succeeded",
+    )
+    slow = [await submit(http, image, "slow", reuse="false", params='{"seconds": 20}') for _ in range(4)]
+
+    async def asked(job):
+        return (await http.get(f"/api/jobs/{job['id']}")).json()
+
+    async with asyncio.timeout(30):
+        while (last := await asked(slow[-1]))["eta"] is None or last["queue_position"] != 1:
+            await asyncio.sleep(0.2)
+    running = await asked(slow[0])
+
+    assert last["eta"]["p90"] >= last["eta"]["p50"] > last["eta"]["wait_p50"] > 0
+    assert (running["queue_position"], running["eta"]["wait_p50"]) == (None, 0.0)
+    for job in slow:
+        await http.post(f"/api/jobs/{job['id']}/cancel")

@@ -52,6 +52,15 @@ create table pipeline (
   constraint pipeline_limits check (max_running > 0 and max_queued > 0)
 );
 
+-- The processors that live, each by its own word, every few seconds.
+create table worker (
+  id uuid primary key,
+  slots smallint not null,
+  pipelines text[] not null,
+  paces jsonb not null,                   -- jobs.eta.Pace of its last runs, by pipeline and size class
+  seen_at timestamptz not null default now()
+) with (fillfactor = 50);
+
 -- Work that a person, or a pipeline whose outside help is away, has stopped: of one tenant or of one pipeline. What runs
 -- goes on; what waits stays where it is.
 create table pause (
