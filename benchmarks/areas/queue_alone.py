@@ -33,8 +33,8 @@ NAMES = {
 _CLUTTER = """
 with made as (
   insert into job (tenant_id, id, pipeline, priority, params, inputs, fingerprint, max_attempts,
-                   traceparent, created_at)
-  select 1, gen_random_uuid(), 'noop', 1, '{{}}', '[]', 'same', 3, '', now() - interval '1 hour'
+                   traceparent, weight)
+  select 1, uuidv7(), 'noop', 1, '{{}}', '[]', 'same', 3, '', 1
   from generate_series(1, {count})
   returning id
 )

@@ -26,6 +26,10 @@ from safelight_processor.leases import Leases, Run
 from support.jobs import new_job
 
 
+class _OverError(Exception):
+    """The shift is over."""
+
+
 async def prepare(place: Place) -> None:
     """The database was copied from one that is migrated."""
 
@@ -78,13 +82,15 @@ async def work(shift: Shift) -> None:
             worker=uuid4(),
         )
         claims.pipelines = shift.options.get("pipelines", ["noop"])
-        async with asyncio.TaskGroup() as group:
-            background = [group.create_task(claims.run(group))]
-            if shift.serving:
-                background.append(group.create_task(_woken(shift, claims.wake)))
-            await shift.over.wait()
-            for task in background:
-                task.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(claims.run(group))
+                if shift.serving:
+                    group.create_task(_woken(shift, claims.wake))
+                await shift.over.wait()
+                raise _OverError  # what runs is let go, as a drain would take its time
+        except* _OverError:
+            pass
 
 
 def ended(lease: Lease) -> Ended:
