@@ -314,7 +314,8 @@ class JobQueue:
         leases = [records.lease(row) for row in taken]
         if lanes:
             now, short = time.monotonic(), len(taken) < slots
-            self._lanes.claimed((Lane(row["pipeline"], row["priority"]), row["rank"]) for row in taken)
+            ranks = ((Lane(row["pipeline"], row["priority"]), row["rank"]) for row in taken)
+            self._lanes.claimed(ranks, front=front)
             self._lanes.looked(now, now - began, front=front, short=short)
             if self._lanes.again(now, front=front, short=short):
                 rest = await self.exchange([], pipelines, slots - len(taken), worker, lease_seconds)
