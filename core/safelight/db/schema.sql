@@ -245,6 +245,19 @@ begin
     );
   end loop;
 
+  for lane in 1 .. cardinality(lane_pipelines) loop  -- slots that nobody else wants
+    exit when cardinality(spots) >= slots or lane_priorities[lane] <> lane_priorities[1];
+    continue when lane_pipelines[lane] = any (paused);
+    spots := spots || array(
+      select ctid from ready
+      where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
+        and state = 'queued' and cancel_requested_at is null and ctid <> all (spots)
+      order by run_at
+      limit slots - cardinality(spots)
+      for update skip locked
+    );
+  end loop;
+
   if cardinality(spots) > 0 then
     return query
     with taken as (

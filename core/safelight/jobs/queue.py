@@ -102,20 +102,22 @@ class JobQueue:
             Failure: `id_taken` or `idempotency_key_reused` when the fingerprint differs, `queue_full` when
                 the tenant or the pipeline has as many jobs as it may, `unavailable`.
         """
-        accepted = await self._accept.ask(job)
-        if accepted.created:
-            if accepted.gated:
+        for _ in range(_TRIES):
+            accepted = await self._accept.ask(job)
+            if accepted.created and accepted.gated:
                 await self.admit()
-            return job.id, True
-        if accepted.id != job.id:
-            return accepted.id, False
-        repeats = await self._rows("find_repeat", job.tenant, job.id, job.idempotency_key)
-        if not repeats:
-            raise Failure("queue_full")
-        first = repeats[0]
-        if first["fingerprint"] != job.fingerprint:
-            raise Failure("id_taken" if first["same_id"] else "idempotency_key_reused")
-        return first["id"], False
+            if accepted.created or accepted.id != job.id:
+                return accepted.id, accepted.created
+            repeats = await self._rows("find_repeat", job.tenant, job.id, job.idempotency_key)
+            if repeats:
+                first = repeats[0]
+                if first["fingerprint"] != job.fingerprint:
+                    raise Failure("id_taken" if first["same_id"] else "idempotency_key_reused")
+                return first["id"], False
+            if accepted.refused:
+                raise Failure("queue_full")
+            # The first was forgotten at this very moment, so this one is no repeat.
+        raise Failure("unavailable")
 
     async def enqueue_many(self, jobs: Sequence[NewJob]) -> Sequence[Accepted]:
         """Accepts jobs in one commit, durably. No two of them may share an id, a key or a content."""

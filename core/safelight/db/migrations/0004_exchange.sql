@@ -1,7 +1,8 @@
 -- exchange(...): complete (also of a run that failed or was canceled) and claim, fused, for jobs/sql/exchange.sql: records
 -- how runs ended, each fenced on its own, and takes jobs for the slots that are free then; one commit for all of it.
 -- Outputs become visible here. Lanes (pipeline and priority) are read in the order in which they are given, each from
--- its lane_low on; jobs whose delay is over get half of the slots at most, so that a storm of retries holds up nobody.
+-- its lane_low on; jobs whose delay is over get half of the slots at most, so that a storm of retries holds up nobody, and
+-- then what is left.
 -- Answers a row for each end that was recorded (claimed = false; a run that is missing had lost its lease) and one for
 -- each claim, in order. Why a function: see enqueue.
 -- Keep: a job whose cancel was accepted never succeeds; deleting from ready and inserting into done stay one statement;
@@ -79,6 +80,19 @@ begin
       where pipeline = lane_pipelines[lane] and priority = lane_priorities[lane] and rank >= lane_lows[lane]
         and held is null and state = 'queued' and cancel_requested_at is null
       order by rank
+      limit slots - cardinality(spots)
+      for update skip locked
+    );
+  end loop;
+
+  for lane in 1 .. cardinality(lane_pipelines) loop  -- slots that nobody else wants
+    exit when cardinality(spots) >= slots or lane_priorities[lane] <> lane_priorities[1];
+    continue when lane_pipelines[lane] = any (paused);
+    spots := spots || array(
+      select ctid from ready
+      where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
+        and state = 'queued' and cancel_requested_at is null and ctid <> all (spots)
+      order by run_at
       limit slots - cardinality(spots)
       for update skip locked
     );
