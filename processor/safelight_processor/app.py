@@ -11,9 +11,12 @@ import structlog
 from safelight import __version__
 from safelight.config import Settings
 from safelight.db import migrate
+from safelight.db.horizon import Watch
 from safelight.db.pool import open_pool
 from safelight.errors import Failure
+from safelight.jobs.orphans import Orphans
 from safelight.jobs.queue import JobQueue
+from safelight.jobs.retention import Retention
 from safelight.progress import keys
 from safelight.progress.announcer import Announcer
 from safelight.progress.stream import Stream, connect
@@ -29,7 +32,15 @@ from safelight_processor.children import Children
 from safelight_processor.claims import Claims
 from safelight_processor.drain import Drain
 from safelight_processor.leases import Leases
-from safelight_processor.maintenance import admitter, gauges, pruner, rescuer
+from safelight_processor.maintenance import (
+    admitter,
+    gauges,
+    horizon,
+    partitions,
+    pruner,
+    rescuer,
+    sweeper,
+)
 from safelight_processor.reporter import Reporter
 from safelight_processor.runs import Runs
 from safelight_processor.scratch import Scratch
@@ -46,7 +57,7 @@ async def run(settings: Settings) -> None:
         redis, subscriber = connect(settings.redis_url), connect(settings.redis_url, timeout=5.0)
         stack.push_async_callback(redis.aclose)
         stack.push_async_callback(subscriber.aclose)
-        queue, stream = JobQueue(pool), Stream(redis)
+        queue, stream, retention = JobQueue(pool), Stream(redis), Retention(pool)
         store = open_store(settings.storage_url, pool)
         stack.push_async_callback(store.close)
         scratch = Scratch(settings.scratch)
@@ -114,9 +125,27 @@ async def run(settings: Settings) -> None:
                         checks,
                     ),
                     supervise(
+                        "partitions",
+                        partitions.Partitions(retention).run_once,
+                        partitions.INTERVAL,
+                        checks,
+                    ),
+                    supervise(
                         "prune",
-                        pruner.Pruner(queue, store, settings).run_once,
+                        pruner.Pruner(retention, store, settings).run_once,
                         pruner.INTERVAL,
+                        checks,
+                    ),
+                    supervise(
+                        "sweep",
+                        sweeper.Sweeper(Orphans(pool), store, settings).run_once,
+                        sweeper.INTERVAL,
+                        checks,
+                    ),
+                    supervise(
+                        "horizon",
+                        horizon.Horizon(Watch(pool), settings).run_once,
+                        horizon.INTERVAL,
                         checks,
                     ),
                     supervise("gauges", gauges.Gauges(queue, children).run_once, gauges.INTERVAL, checks),
