@@ -99,6 +99,7 @@ async def run(settings: Settings) -> None:
 
         tail = Tail(subscriber, [keys.WAKE, keys.CANCEL], receive, woken)
         checks = Health()
+        old = pruner.Pruner(retention, store, settings)
 
         async def ready() -> None:
             if children.broken.is_set():
@@ -130,12 +131,7 @@ async def run(settings: Settings) -> None:
                         partitions.INTERVAL,
                         checks,
                     ),
-                    supervise(
-                        "prune",
-                        pruner.Pruner(retention, store, settings).run_once,
-                        pruner.INTERVAL,
-                        checks,
-                    ),
+                    supervise("prune", old.run_once, lambda: old.interval, checks),
                     supervise(
                         "sweep",
                         sweeper.Sweeper(Orphans(pool), store, settings).run_once,

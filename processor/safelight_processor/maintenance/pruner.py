@@ -4,6 +4,7 @@ Where it is in the order of ends it keeps in mind. A processor that starts goes 
 once; what one that died has left behind is found by all others. Next: core/safelight/jobs/retention.py.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -15,9 +16,10 @@ from safelight.jobs.retention import Debris, Retention, beginning
 from safelight.storage.store import Store
 from safelight.telemetry import metrics
 
-INTERVAL = 300.0
+_CALM, _BUSY = 300.0, 1.0  # seconds until the next run: when all was done, when it was not
+_SECONDS = 20.0  # of one run, about
+_LIMIT = 200  # ends of a page, jobs whose bytes are removed, batches
 _DAY = 86400.0
-_PAGES = 200  # of one run: a hundred thousand ends
 _LEFT_BEHIND = 900.0  # seconds after which nobody is still about to remove bytes
 # An end is dated by the beginning of its transaction, and may be seen as much later as that took.
 _LATE = timedelta(minutes=5)
@@ -25,7 +27,7 @@ _log = structlog.get_logger()
 
 
 class Pruner:
-    """Makes room."""
+    """Makes room, a good part of it in each run; `interval` says when to go on."""
 
     def __init__(self, retention: Retention, store: Store, settings: Settings) -> None:
         self._retention = retention
@@ -36,25 +38,29 @@ class Pruner:
         self._by_row = self._seconds < _DAY
         self._after = beginning()
         self._away: Failure | None = None  # the store, in this run
+        self.interval = _CALM
 
     async def run_once(self) -> None:
-        """Everything whose time is over, or a good part of it."""
-        self._away = None
-        await self._remove_left_behind()
+        """Whose time is over goes."""
+        self._away, self.interval = None, _CALM
+        left_behind = await self._retention.debris(_LEFT_BEHIND, _LIMIT)
+        await self._remove(left_behind)
         before = await self._retention.cutoff(self._seconds)
         if await self._forget(before):
             await self._drop(before)
-        while await self._retention.prune_batches(before):
-            pass
+        if _LIMIT in (len(left_behind), await self._retention.prune_batches(before, _LIMIT)):
+            self.interval = _BUSY
         if self._away is not None:
             raise self._away
         await self._store.prune(_DAY)
 
     async def _forget(self, before: datetime) -> bool:
         """Goes on from where the last run ended; whether every end before that time was gone through."""
+        clock = asyncio.get_running_loop().time
+        stop_at = clock() + _SECONDS
         here, left = self._after, None  # left: from where on there is a job that somebody else had
-        for _ in range(_PAGES):
-            page = await self._retention.prune(here, before, by_row=self._by_row)
+        while True:
+            page = await self._retention.prune(here, before, by_row=self._by_row, limit=_LIMIT)
             await self._remove(page.forgotten)
             if page.forgotten:
                 metrics.jobs_pruned_total.inc(len(page.forgotten))
@@ -66,8 +72,9 @@ class Pruner:
                 self._after = min(left or late, late)
                 return left is None
             here = page.end
-        self._after = left or here
-        return False
+            if clock() >= stop_at:
+                self._after, self.interval = left or here, _BUSY
+                return False
 
     async def _drop(self, before: datetime) -> None:
         if days := await self._retention.drop_days(before):
@@ -77,10 +84,6 @@ class Pruner:
         if months := await self._retention.drop_months(self._remember):
             metrics.partitions_dropped_total.labels(table="forgotten").inc(len(months))
             _log.info("forgotten.dropped", months=months)
-
-    async def _remove_left_behind(self) -> None:
-        while self._away is None and (debris := await self._retention.debris(_LEFT_BEHIND)):
-            await self._remove(debris)
 
     async def _remove(self, debris: Sequence[Debris]) -> None:
         """The bytes of forgotten jobs; a store that is away is tried again in the next run."""

@@ -31,7 +31,7 @@ class Sweeper:
     async def run_once(self) -> None:
         """One turn, when it is nobody else's."""
         # Less than the interval: that is cut short by chance, and must not find its own last turn.
-        after = await self._orphans.take_turn(INTERVAL / 2)
+        after = await self._orphans.take_turn(INTERVAL * 0.75)
         if after is None:
             return
         for _ in range(_PAGES):

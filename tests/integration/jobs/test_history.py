@@ -11,6 +11,8 @@ from safelight.jobs.queue import _SQL
 from safelight.jobs.retention import DAYS_AHEAD, Retention
 from support.history import DAY, WEEK, backdate, days, done, ended, make_day, prune_all
 from support.jobs import claim, failed, running, succeeded
+from support.pgbouncer import bouncer
+from support.requires import requires
 
 
 @asynccontextmanager
@@ -72,6 +74,20 @@ async def test_what_is_done_with_partitions_leaves_nothing_in_a_session(queue, p
     assert await one.fetch("select name, setting from pg_settings order by name") == before
     assert await one.fetchval("select count(*) from pg_locks where locktype = 'advisory'") == 0
     await one.close()
+
+
+@requires("pgbouncer")
+async def test_days_are_made_and_dropped_through_pgbouncer(pool, postgres, database):
+    name = await make_day(pool, 9)
+    await pool.execute(f"drop table {(await days(pool))[-1]}")
+
+    async with bouncer(postgres, await pool.fetchval("select current_database()")) as address:
+        through = await asyncpg.create_pool(address, min_size=1, max_size=3, statement_cache_size=0)
+        retention = Retention(through)
+        assert await retention.make_partitions() // DAY == DAYS_AHEAD
+        assert await retention.drop_days(await retention.cutoff(WEEK)) == [name]
+        assert await through.fetchval("show lock_timeout") == "0"
+        await through.close()
 
 
 async def test_a_day_that_cannot_be_made_as_somebody_reads_is_made_the_next_time(

@@ -23,7 +23,7 @@ from safelight_processor.maintenance.partitions import Partitions
 from safelight_processor.maintenance.pruner import Pruner
 from safelight_processor.maintenance.sweeper import Sweeper
 from support.history import backdate, days, ended, make_day, prune_all
-from support.jobs import LEASE, WORKER, claim, enqueue, failed, new_job, running, succeeded
+from support.jobs import LEASE, WORKER, claim, failed, new_job, running, succeeded
 
 SETTINGS = Settings()
 
@@ -190,23 +190,39 @@ async def test_jobs_that_are_kept_for_less_than_a_day_leave_no_rows_behind(queue
 
 
 async def test_a_pruner_goes_on_where_it_was_and_misses_nothing(queue, pool, store, retention, monkeypatch):
-    monkeypatch.setattr(pruner, "_PAGES", 1)
-    prune = Pruner(retention, store, SETTINGS).run_once
-    for _ in range(501):  # a page and one more
-        await enqueue(queue)
-    while leases := await queue.claim(["noop"], 500, WORKER, LEASE):
-        await queue.complete([failed(lease) for lease in leases])
+    monkeypatch.setattr(pruner, "_SECONDS", 0.0)
+    monkeypatch.setattr(pruner, "_LIMIT", 10)
+    one = Pruner(retention, store, SETTINGS)
+    await queue.enqueue_many([new_job() for _ in range(25)])
+    await queue.complete([failed(lease) for lease in await queue.claim(["noop"], 25, WORKER, LEASE)])
     await pool.execute("update done set finished_at = finished_at - interval '30 days'")
 
     left = []
-    for _ in range(3):
-        await prune()
-        left.append(await pool.fetchval("select count(*) from job"))
+    for _ in range(4):
+        await one.run_once()
+        left.append((await pool.fetchval("select count(*) from job"), one.interval < 10))
 
-    assert left == [1, 0, 0]
+    assert left == [(15, True), (5, True), (0, False), (0, False)]
     later = await ended(queue, pool, 7.0001)  # later than all that was gone through
-    await prune()
+    await one.run_once()
     assert await queue.get(later) is None
+
+
+async def test_a_pruner_is_done_with_debris_before_it_rests(queue, pool, store, retention, monkeypatch):
+    monkeypatch.setattr(pruner, "_LIMIT", 2)
+    for _ in range(5):
+        await with_bytes(queue, store, days_ago=8, pool=pool)
+    await prune_all(retention)
+    await pool.execute("update debris set since = now() - interval '1 hour'")
+    one = Pruner(retention, store, SETTINGS)
+
+    runs = []
+    while not runs or one.interval < 10:
+        await one.run_once()
+        runs.append(await pool.fetchval("select count(*) from debris"))
+
+    assert runs == [3, 1, 0]
+    assert await keys(store) == []
 
 
 async def test_a_job_that_somebody_had_is_forgotten_in_the_next_run(queue, pool, store, prune):
