@@ -113,6 +113,7 @@ def problem(failure: Failure, headers: dict[str, str] | None = None) -> Response
         detail=failure.message,
         code=failure.code,
         retryable=failure.retryable,
+        reason=failure.extra.get("reason"),
         errors=[ParamError(*pair) for pair in failure.extra.get("errors", ())],
     )
     return Response(

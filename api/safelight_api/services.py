@@ -1,14 +1,13 @@
 """What a request can reach: one bundle, made once by `app`, handed to every route."""
 
 import asyncio
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 
 import asyncpg
 
 from safelight.config import Settings
-from safelight.errors import Failure
+from safelight.errors import CATALOGUE, Failure
 from safelight.jobs.batches import Batches
 from safelight.jobs.job import Job
 from safelight.jobs.queue import JobQueue
@@ -17,7 +16,6 @@ from safelight.progress.breaker import OUTAGES
 from safelight.progress.stream import Stream
 from safelight.storage.store import Store
 from safelight.wire.key import JobKey
-from safelight.wire.uuid7 import made_at
 from safelight_api.auth import Auth
 from safelight_api.live.hub import Hub
 from safelight_api.offers import Offers
@@ -47,17 +45,24 @@ class Services:
         """The job as it is now, with the newest progress.
 
         Raises:
-            Failure: `job_not_found`; `job_expired` when its id tells that it is older than what is kept.
+            Failure: `job_not_found`; `job_expired` when it was pruned and that is still remembered.
         """
         job = await self.queue.get(key)
         if job is None:
-            raise self._gone(key)
+            await self.refuse_forgotten(key)
+            raise Failure("job_not_found")
         if job.state == "running":
             with suppress(*OUTAGES):
                 return overlay(job, await self.stream.latest(key))
         return job
 
-    def _gone(self, key: JobKey) -> Failure:
-        made = made_at(key.id)
-        old = made is not None and made < time.time() - self.settings.retention_days * 86400
-        return Failure("job_expired" if old else "job_not_found")
+    async def refuse_forgotten(self, key: JobKey) -> None:
+        """Raises `job_expired`, with its reason, when the job was pruned and that is still remembered."""
+        forgotten = await self.queue.forgotten(key)
+        if forgotten is not None:
+            at = forgotten.at.strftime("%Y-%m-%d %H:%M UTC")
+            raise Failure(
+                "job_expired",
+                f"{CATALOGUE['job_expired'].message} It was forgotten on {at}.",
+                reason=forgotten.reason,
+            )

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
+from typing import Protocol
 from uuid import uuid4
 
 import msgspec
@@ -11,11 +13,14 @@ import structlog
 from safelight import __version__
 from safelight.config import Settings
 from safelight.db import migrate
+from safelight.db.horizon import Watch
 from safelight.db.pool import open_pool
 from safelight.errors import Failure
 from safelight.jobs.batches import Batches
 from safelight.jobs.gates import Gates
+from safelight.jobs.orphans import Orphans
 from safelight.jobs.queue import JobQueue
+from safelight.jobs.retention import Retention
 from safelight.jobs.workers import Paces, Workers
 from safelight.progress import keys
 from safelight.progress.announcer import Announcer
@@ -35,9 +40,12 @@ from safelight_processor.leases import Leases
 from safelight_processor.maintenance.admitter import Admitter
 from safelight_processor.maintenance.batches import BatchEnder
 from safelight_processor.maintenance.gauges import Gauges
+from safelight_processor.maintenance.horizon import HorizonWatcher
+from safelight_processor.maintenance.partitioner import Partitioner
 from safelight_processor.maintenance.pruner import Pruner
 from safelight_processor.maintenance.registrar import Registrar
 from safelight_processor.maintenance.rescuer import Rescuer
+from safelight_processor.maintenance.sweeper import Sweeper
 from safelight_processor.reporter import Reporter
 from safelight_processor.runs import Runs
 from safelight_processor.scratch import Scratch
@@ -55,7 +63,7 @@ async def run(settings: Settings) -> None:  # noqa: PLR0915  (the list of what e
         stack.push_async_callback(redis.aclose)
         stack.push_async_callback(subscriber.aclose)
         queue, stream, batches = JobQueue(pool), Stream(redis), Batches(pool)
-        workers, paces = Workers(pool), Paces()
+        workers, paces, retention = Workers(pool), Paces(), Retention(pool)
         store = open_store(settings.storage_url, pool)
         stack.push_async_callback(store.close)
         checks = Health()
@@ -79,8 +87,11 @@ async def run(settings: Settings) -> None:  # noqa: PLR0915  (the list of what e
             Admitter(queue, announcer),
             BatchEnder(batches),
             Rescuer(queue, announcer, settings),
-            Pruner(queue, store, settings),
+            Partitioner(retention),
+            Pruner(retention, store, settings),
+            Sweeper(Orphans(pool), store, settings),
             Gauges(queue, children),
+            HorizonWatcher(Watch(pool), settings),
         )
 
         offered = _wanted(settings, children.declarations())
@@ -123,7 +134,7 @@ async def run(settings: Settings) -> None:  # noqa: PLR0915  (the list of what e
                     reporter.run(),
                     leases.heed(),
                     supervise("heartbeat", leases.heartbeat, settings.heartbeat_seconds, checks),
-                    *(supervise(one.name, one.run_once, one.interval, checks) for one in maintenance),
+                    *(_supervised(service, checks) for service in maintenance),
                     supervise("ready", ready, 2.0, checks),
                     supervise("database", lambda: migrate.check(pool), 2.0, checks),
                     supervise("redis", stream.ping, 2.0, checks),
@@ -136,6 +147,20 @@ async def run(settings: Settings) -> None:  # noqa: PLR0915  (the list of what e
         await announcer.flush()
         with suppress(Failure):
             await workers.leave(worker)
+
+
+class _Service(Protocol):
+    """One of `maintenance`; it may change its interval."""
+
+    name: str
+    interval: float
+
+    async def run_once(self) -> None:
+        """One turn."""
+
+
+def _supervised(service: _Service, checks: Health) -> Coroutine[None, None, None]:
+    return supervise(service.name, service.run_once, lambda: service.interval, checks)
 
 
 def _wanted(settings: Settings, declared: list[Declaration]) -> list[tuple[PipelineInfo, int]]:

@@ -44,6 +44,9 @@ async def _accept(request: Req, services: Services, job_id: UUID) -> Response[re
     body = request.stream()
     try:
         caller, idempotency_key = await _before_the_body(request, services)
+        if request.method == "PUT":
+            # Sent again after all was over and forgotten: running it once more is not what was asked for.
+            await services.refuse_forgotten(JobKey(caller.tenant, job_id))
     except Failure:
         # Who is still sending could not hear it otherwise. Later refusals come from `receive_body`, which
         # does the same, or when the body has been read.
@@ -150,6 +153,7 @@ async def _enqueue(
         weight=sum(file.width * file.height for file in received.files) / 1e6,
         max_attempts=info.max_attempts or services.settings.max_attempts,
         traceparent=traceparent(request.headers.get("traceparent")),
+        named=request.method == "PUT",
     )
     accepted, created = await services.queue.enqueue(new)
     return new, JobKey(tenant, accepted), created

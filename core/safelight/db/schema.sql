@@ -72,6 +72,70 @@ begin
   return admitted;
 end $$;
 
+CREATE FUNCTION public.bury(of_tenant integer, of_id uuid) RETURNS boolean
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+  if not exists (select from forgotten where tenant_id = of_tenant and id = of_id) then
+    return false;
+  end if;
+  delete from ready where tenant_id = of_tenant and job_id = of_id;
+  delete from job where tenant_id = of_tenant and id = of_id;
+  return true;
+end $$;
+
+CREATE FUNCTION public.detach_day(before timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+  oldest text;
+begin
+  perform pg_advisory_xact_lock(5381922);
+  select name into oldest from done_day
+  where attached and day < (before at time zone 'UTC')::date
+  order by day
+  limit 1;
+  if oldest is not null then
+    execute format('alter table done detach partition %I', oldest);
+  end if;
+  return oldest;
+end $$;
+
+CREATE FUNCTION public.drop_day(of_day text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET lock_timeout TO '100ms'
+    AS $$
+begin
+  if not exists (select from done_day where name = of_day and not attached) then
+    return false;
+  end if;
+  execute format('drop table %I', of_day);
+  return true;
+end $$;
+
+CREATE FUNCTION public.drop_month(before timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+  oldest text;
+begin
+  perform pg_advisory_xact_lock(5381922);
+  select relname into oldest
+  from pg_class join pg_inherits on inhrelid = oid
+  where inhparent = 'forgotten'::regclass
+    and to_date(right(relname, 6), 'YYYYMM') + interval '1 month' <= before at time zone 'UTC'
+  order by relname
+  limit 1;
+  if oldest is not null then
+    execute format('drop table %I', oldest);
+  end if;
+  return oldest;
+end $$;
+
 CREATE FUNCTION public.enqueue(tenants integer[], ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[], contents bytea[], batches uuid[], weights real[], most_attempts smallint[], traceparents text[], lanes integer[], flows integer[], places integer[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], flow_tenants integer[], flow_lanes integer[]) RETURNS TABLE(id uuid, created boolean, refused boolean, gated boolean, head bigint)
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_generic_plan'
@@ -285,15 +349,39 @@ CREATE FUNCTION public.is_gated(of_tenant integer, of_pipeline text) RETURNS boo
       or exists (select from pause where tenant_id = of_tenant and (expires_at is null or expires_at > now()))
 $$;
 
+CREATE FUNCTION public.keep_known(of_day text, first bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $_$
+declare
+  next bigint := first + 200;
+begin
+  execute format($sql$
+    with known as materialized (
+      select d.ctid as spot
+      from %1$I d join job j on j.tenant_id = d.tenant_id and j.id = d.job_id
+      where d.ctid >= $1 and d.ctid < $2
+      for key share of j
+    ), back as (
+      delete from %1$I d using known k where d.ctid = k.spot
+      returning d.*
+    )
+    insert into done select * from back
+  $sql$, of_day) using format('(%s,0)', first)::tid, format('(%s,0)', next)::tid;
+  return case when next * current_setting('block_size')::bigint < pg_relation_size(of_day::regclass) then next end;
+end $_$;
+
 CREATE FUNCTION public.make_done_partitions(days integer) RETURNS integer
     LANGUAGE plpgsql
+    SET lock_timeout TO '100ms'
     AS $$
 declare
   first date;
   made integer := 0;
 begin
   perform pg_advisory_xact_lock(5381922);
-  select greatest((now() at time zone 'UTC')::date, max((finished_at at time zone 'UTC')::date) + 1) into first
+  select greatest((now() at time zone 'UTC')::date, (max(finished_at) at time zone 'UTC')::date + 1) into first
   from done_unplaced;
   for day in 0 .. days loop
     if to_regclass('done_' || to_char(first + day, 'YYYYMMDD')) is null then
@@ -306,6 +394,72 @@ begin
     end if;
   end loop;
   return made;
+end $$;
+
+CREATE FUNCTION public.make_forgotten_partitions() RETURNS integer
+    LANGUAGE plpgsql
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+  first timestamp;
+  name text;
+  made integer := 0;
+begin
+  perform pg_advisory_xact_lock(5381922);
+  for ahead in 0 .. 1 loop
+    first := date_trunc('month', now() at time zone 'UTC') + make_interval(months => ahead);
+    name := 'forgotten_' || to_char(first, 'YYYYMM');
+    if to_regclass(name) is null then
+      execute format('create table %I (like forgotten including defaults including constraints)', name);
+      execute format('alter table forgotten attach partition %I for values from (%L) to (%L)',
+                     name, first || '+00', first + interval '1 month' || '+00');
+      made := made + 1;
+    end if;
+  end loop;
+  return made;
+end $$;
+
+CREATE FUNCTION public.prune(tenants integer[], ids uuid[], before timestamp with time zone, by_row boolean) RETURNS TABLE(id bigint, tenant_id integer, keys text[])
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  spots tid[];
+begin
+  spots := array(
+    select j.ctid
+    from unnest(tenants, ids) as t (tenant_id, id) join job j on j.tenant_id = t.tenant_id and j.id = t.id
+    for update of j skip locked
+  );
+  return query
+  with old as materialized (
+    select j.tenant_id, j.id, j.inputs
+    from unnest(spots) as s (spot) join job j on j.ctid = s.spot
+    where not exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
+      and not exists (select from done d where d.tenant_id = j.tenant_id and d.job_id = j.id and d.finished_at >= before)
+  ), runs as (
+    delete from attempt a using old o where a.tenant_id = o.tenant_id and a.job_id = o.id
+  ), ends as (
+    delete from done d using old o where by_row and d.tenant_id = o.tenant_id and d.job_id = o.id
+  ), ends_of_no_day as (
+    delete from done_unplaced d using old o where not by_row and d.tenant_id = o.tenant_id and d.job_id = o.id
+  ), remembered as (
+    insert into forgotten (tenant_id, id, reason) select tenant_id, id, 'retention' from old
+  ), gone as (
+    delete from job j using old o where j.tenant_id = o.tenant_id and j.id = o.id
+  )
+  insert into debris (tenant_id, keys)
+  select tenant_id,
+         array(select i ->> 'key' from jsonb_array_elements(inputs) i where starts_with(i ->> 'key', id || '/')) || (id || '/out')
+  from old
+  returning id, tenant_id, keys;
+  if cardinality(spots) < cardinality(ids) then
+    return next;
+  end if;
 end $$;
 
 CREATE TABLE public.api_key (
@@ -371,6 +525,22 @@ CREATE TABLE public.blob_loose (
     since timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.debris (
+    id bigint NOT NULL,
+    tenant_id integer NOT NULL,
+    keys text[] NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE public.debris ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.debris_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.done (
     tenant_id integer NOT NULL,
     job_id uuid NOT NULL,
@@ -396,197 +566,14 @@ CREATE TABLE public.done (
 )
 PARTITION BY RANGE (finished_at);
 
-CREATE TABLE public.done_20261125 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261126 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261127 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261128 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261129 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261130 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261201 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261202 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
+CREATE VIEW public.done_day AS
+ SELECT (relname)::text AS name,
+    to_date("right"((relname)::text, 8), 'YYYYMMDD'::text) AS day,
+    relispartition AS attached
+   FROM pg_class
+  WHERE ((relkind = 'r'::"char") AND (relname ~ '^done_\d{8}$'::text) AND (relnamespace = ( SELECT pg_class_1.relnamespace
+           FROM pg_class pg_class_1
+          WHERE (pg_class_1.oid = ('public.done'::regclass)::oid))));
 
 CREATE TABLE public.done_unplaced (
     tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
@@ -611,6 +598,15 @@ CREATE TABLE public.done_unplaced (
     CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
     CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
 );
+
+CREATE TABLE public.forgotten (
+    forgotten_at timestamp with time zone DEFAULT now() NOT NULL,
+    tenant_id integer NOT NULL,
+    id uuid NOT NULL,
+    reason text NOT NULL,
+    CONSTRAINT forgotten_reason CHECK ((reason = 'retention'::text))
+)
+PARTITION BY RANGE (forgotten_at);
 
 CREATE TABLE public.job (
     tenant_id integer NOT NULL,
@@ -784,6 +780,12 @@ ALTER TABLE public.signing_key ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
     CACHE 1
 );
 
+CREATE TABLE public.sweep (
+    tenant_id integer NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C",
+    taken_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.tenant (
     id integer NOT NULL,
     name text NOT NULL,
@@ -814,22 +816,6 @@ CREATE TABLE public.worker (
 )
 WITH (fillfactor='50');
 
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261125 FOR VALUES FROM ('2026-11-25 00:00:00+00') TO ('2026-11-26 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261126 FOR VALUES FROM ('2026-11-26 00:00:00+00') TO ('2026-11-27 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261127 FOR VALUES FROM ('2026-11-27 00:00:00+00') TO ('2026-11-28 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261128 FOR VALUES FROM ('2026-11-28 00:00:00+00') TO ('2026-11-29 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261129 FOR VALUES FROM ('2026-11-29 00:00:00+00') TO ('2026-11-30 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261130 FOR VALUES FROM ('2026-11-30 00:00:00+00') TO ('2026-12-01 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261201 FOR VALUES FROM ('2026-12-01 00:00:00+00') TO ('2026-12-02 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261202 FOR VALUES FROM ('2026-12-02 00:00:00+00') TO ('2026-12-03 00:00:00+00');
-
 ALTER TABLE ONLY public.done ATTACH PARTITION public.done_unplaced DEFAULT;
 
 ALTER TABLE ONLY public.api_key
@@ -850,35 +836,17 @@ ALTER TABLE ONLY public.blob_loose
 ALTER TABLE ONLY public.blob
     ADD CONSTRAINT blob_pkey PRIMARY KEY (tenant_id, key);
 
+ALTER TABLE ONLY public.debris
+    ADD CONSTRAINT debris_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.done
     ADD CONSTRAINT done_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
 
-ALTER TABLE ONLY public.done_20261125
-    ADD CONSTRAINT done_20261125_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261126
-    ADD CONSTRAINT done_20261126_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261127
-    ADD CONSTRAINT done_20261127_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261128
-    ADD CONSTRAINT done_20261128_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261129
-    ADD CONSTRAINT done_20261129_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261130
-    ADD CONSTRAINT done_20261130_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261201
-    ADD CONSTRAINT done_20261201_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261202
-    ADD CONSTRAINT done_20261202_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
 ALTER TABLE ONLY public.done_unplaced
     ADD CONSTRAINT done_unplaced_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
+
+ALTER TABLE ONLY public.forgotten
+    ADD CONSTRAINT forgotten_pkey PRIMARY KEY (tenant_id, id, forgotten_at);
 
 ALTER TABLE ONLY public.job
     ADD CONSTRAINT job_pkey PRIMARY KEY (tenant_id, id);
@@ -909,27 +877,17 @@ ALTER TABLE ONLY public.worker
 
 CREATE UNIQUE INDEX api_key_id ON public.api_key USING btree (id);
 
+CREATE INDEX batch_ended ON public.batch USING btree (ended_at) WHERE (ended_at IS NOT NULL);
+
 CREATE INDEX batch_open ON public.batch USING btree (created_at) WHERE (ended_at IS NULL);
 
 CREATE INDEX blob_loose_since ON public.blob_loose USING btree (since);
 
 CREATE INDEX done_failed ON ONLY public.done USING btree (tenant_id, finished_at DESC, job_id DESC) WHERE (state = 'failed'::text);
 
-CREATE INDEX done_20261125_tenant_id_finished_at_job_id_idx ON public.done_20261125 USING btree (tenant_id, finished_at DESC, job_id DESC) WHERE (state = 'failed'::text);
+CREATE INDEX done_finished ON ONLY public.done USING btree (finished_at);
 
-CREATE INDEX done_20261126_tenant_id_finished_at_job_id_idx ON public.done_20261126 USING btree (tenant_id, finished_at DESC, job_id DESC) WHERE (state = 'failed'::text);
-
-CREATE INDEX done_20261127_tenant_id_finished_at_job_id_idx ON public.done_20261127 USING btree (tenant_id, finished_at DESC, job_id DESC) WHERE (state = 'failed'::text);
-
-CREATE INDEX done_20261128_tenant_id_finished_at_job_id_idx ON public.done_20261128 USING btree (tenant_id, finished_at DESC, job_id DESC) WHERE (state = 'failed'::text);
-
-CREATE INDEX done_20261129_tenant_id_finished_at_job_id_idx ON public.done_20261129 USING btree (tenant_id, finished_at DESC, job_id DESC) WHERE (state = 'failed'::text);
-
-CREATE INDEX done_20261130_tenant_id_finished_at_job_id_idx ON public.done_20261130 USING btree (tenant_id, finished_at DESC, job_id DESC) WHERE (state = 'failed'::text);
-
-CREATE INDEX done_20261201_tenant_id_finished_at_job_id_idx ON public.done_20261201 USING btree (tenant_id, finished_at DESC, job_id DESC) WHERE (state = 'failed'::text);
-
-CREATE INDEX done_20261202_tenant_id_finished_at_job_id_idx ON public.done_20261202 USING btree (tenant_id, finished_at DESC, job_id DESC) WHERE (state = 'failed'::text);
+CREATE INDEX done_unplaced_finished_at_idx ON public.done_unplaced USING btree (finished_at);
 
 CREATE INDEX done_unplaced_tenant_id_finished_at_job_id_idx ON public.done_unplaced USING btree (tenant_id, finished_at DESC, job_id DESC) WHERE (state = 'failed'::text);
 
@@ -957,37 +915,9 @@ CREATE INDEX ready_held ON public.ready USING btree (tenant_id, pipeline, priori
 
 CREATE INDEX ready_rank ON public.ready USING btree (pipeline, priority, rank) WHERE (held IS NULL);
 
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261125_pkey;
+CREATE UNIQUE INDEX sweep_is_one_row ON public.sweep USING btree ((true));
 
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261125_tenant_id_finished_at_job_id_idx;
-
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261126_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261126_tenant_id_finished_at_job_id_idx;
-
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261127_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261127_tenant_id_finished_at_job_id_idx;
-
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261128_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261128_tenant_id_finished_at_job_id_idx;
-
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261129_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261129_tenant_id_finished_at_job_id_idx;
-
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261130_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261130_tenant_id_finished_at_job_id_idx;
-
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261201_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261201_tenant_id_finished_at_job_id_idx;
-
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261202_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261202_tenant_id_finished_at_job_id_idx;
+ALTER INDEX public.done_finished ATTACH PARTITION public.done_unplaced_finished_at_idx;
 
 ALTER INDEX public.done_pkey ATTACH PARTITION public.done_unplaced_pkey;
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -54,6 +54,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     content: bytes | None = None  # a job of the same content may answer instead; None: none may
     batch: UUID | None = None
     weight: float = 1.0  # its share in the progress of its batch
+    named: bool = False  # its client chose the id, and may have chosen it before
 
 
 class Accepted(NamedTuple):
@@ -66,6 +67,7 @@ class Accepted(NamedTuple):
     created: bool
     refused: bool
     gated: bool  # held until `admit` lets it in
+    expired: bool = False  # its id is that of a job that is forgotten
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,6 +222,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None
     cancel_requested_at: datetime | None
     traceparent: str
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """A job that was pruned: why, and when."""
+
+    reason: Literal["retention"]
+    at: datetime
 
 
 class Depth(msgspec.Struct, frozen=True):

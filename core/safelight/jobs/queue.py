@@ -33,6 +33,7 @@ from safelight.jobs.job import (
     Event,
     Exchanged,
     Fence,
+    Forgotten,
     HandedBack,
     Job,
     Lease,
@@ -99,13 +100,16 @@ class JobQueue:
         with the content of one that runs, waits or has succeeded.
 
         Raises:
-            Failure: `id_taken` or `idempotency_key_reused` when the fingerprint differs, `queue_full` when
-                the tenant or the pipeline has as many jobs as it may, `unavailable`.
+            Failure: `id_taken` or `idempotency_key_reused` when the fingerprint differs, `job_expired` when
+                the id is that of a job that is forgotten, `queue_full` when the tenant or the pipeline has as
+                many jobs as it may, `unavailable`.
         """
         for _ in range(_TRIES):
             accepted = await self._accept.ask(job)
             if accepted.created and accepted.gated:
                 await self.admit()
+            if accepted.expired:
+                raise Failure("job_expired")
             if accepted.created or accepted.id != job.id:
                 return accepted.id, accepted.created
             repeats = await self._rows("find_repeat", job.tenant, job.id, job.idempotency_key)
@@ -146,15 +150,23 @@ class JobQueue:
             [self._heads.get(lane, 0) for lane in lane_numbers],
             [tenant for tenant, _ in flow_numbers],
             [lane_numbers[lane] for _, lane in flow_numbers],
+            [job.named for job in jobs],
         )
         for lane, row in zip(lanes, rows, strict=True):
             self._heads[lane] = max(row["head"], self._heads.get(lane, 0))
-        return [Accepted(row["id"], row["created"], row["refused"], row["gated"]) for row in rows]
+        return [
+            Accepted(row["id"], row["created"], row["refused"], row["gated"], row["expired"]) for row in rows
+        ]
 
     async def get(self, key: JobKey) -> Job | None:
         """The job, or None when there is no such job for this tenant."""
         rows = await self._rows("get", *key)
         return records.job(rows[0]) if rows else None
+
+    async def forgotten(self, key: JobKey) -> Forgotten | None:
+        """What is remembered of a job that was pruned, or None."""
+        rows = await self._rows("forgotten", *key)
+        return Forgotten(rows[0]["reason"], rows[0]["forgotten_at"]) if rows else None
 
     async def list(
         self,
@@ -380,14 +392,6 @@ class JobQueue:
     async def depth(self) -> Sequence[Depth]:
         """What waits and what runs."""
         return [Depth(*row.values()) for row in await self._rows("depth")]
-
-    async def prune(self, retention_seconds: float, limit: int = 500) -> Sequence[JobKey]:
-        """Forgets jobs that ended long ago; the caller removes their bytes."""
-        async with outages(), self._pool.acquire() as connection, connection.transaction():
-            found = await connection.fetch(_SQL["lock_old"], retention_seconds, limit)
-            tenants, ids = [row["tenant_id"] for row in found], [row["id"] for row in found]
-            rows = await connection.fetch(_SQL["prune"], tenants, ids, retention_seconds)
-        return [JobKey(row["tenant_id"], row["id"]) for row in rows]
 
 
 def _fences(fences: Iterable[Fence]) -> tuple[Sequence[int], Sequence[UUID], Sequence[int]]:

@@ -4,7 +4,7 @@ Two stores stand behind `Store`; tests/conformance/test_stores.py holds both to 
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,15 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
     sha256: bytes
     bytes: int
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is stored: whose, under which key, its size, and for how many seconds."""
+
+    tenant: int
+    key: str
+    bytes: int
+    age: float
 
 
 class Store(Protocol):
@@ -58,6 +67,14 @@ class Store(Protocol):
 
     async def delete(self, tenant: int, prefix: str) -> int:
         """Removes the key `prefix` and every key under it; answers how many there were."""
+        ...
+
+    async def list(self, after: tuple[int, str], limit: int) -> Sequence[Found]:
+        """A page of what is stored, of all tenants, by tenant and then by key, bytewise.
+
+        `after` is tenant and key of the last one of the page before, `(0, "")` for the first page. Reads no
+        more than that page; what comes and goes meanwhile may be in it or not.
+        """
         ...
 
     async def prune(self, older_than_seconds: float) -> int:

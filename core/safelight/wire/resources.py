@@ -178,7 +178,10 @@ class ParamError(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """RFC 9457 problem details, with a stable code and whether a retry helps."""
+    """RFC 9457 problem details, with a stable code and whether a retry helps.
+
+    `reason` says why a job is `410`: `retention`, its time was over.
+    """
 
     type: str
     title: str
@@ -186,6 +189,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str
     code: str
     retryable: bool = msgspec.field(default_factory=lambda: False)
+    reason: str | None = None
     errors: list[ParamError] = []
 
 

@@ -108,7 +108,6 @@ async def test_the_server_pings_with_the_newest_cursor_and_answers_the_client_s_
     ("job", "query", "code"),
     [
         ("11111111-2222-4333-8444-555555555555", "", 4501),
-        ("01000000-0000-7000-8000-000000000000", "", 4502),
         ("11111111-2222-4333-8444-555555555555", "?after=soon", 4503),
     ],
 )

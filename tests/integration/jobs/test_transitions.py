@@ -375,43 +375,6 @@ async def test_depth_counts_what_waits_and_what_runs(queue):
     assert found == {("noop", "queued"): 2, ("noop", "running"): 1}
 
 
-async def test_what_ended_long_ago_is_forgotten_and_what_lives_is_not(queue):
-    lease = await running(queue)
-    await queue.complete([failed(lease)])
-    await queue.reopen(lease.key)
-    await claim(queue)
-    done = await enqueue(queue)
-    await queue.cancel(done)
-
-    assert await queue.prune(3600.0) == []
-    assert await queue.prune(0.0) == [done]
-
-    assert await queue.get(done) is None
-    assert (await state_of(queue, lease.key))[0] == "running"
-
-
-async def test_jobs_that_were_reopened_do_not_hide_younger_ones_from_being_forgotten(queue):
-    reopened = await running(queue)
-    await queue.complete([failed(reopened)])
-    await queue.reopen(reopened.key)
-    await claim(queue)
-    done = await enqueue(queue)
-    await queue.cancel(done)
-
-    assert await queue.prune(0.0, limit=1) == [done]
-
-
-async def test_a_job_that_is_reopened_while_it_is_forgotten_is_either_there_whole_or_gone_whole(queue, pool):
-    for _ in range(15):
-        key = await enqueue(queue)
-        await queue.cancel(key)
-        change, *_ = await asyncio.gather(queue.reopen(key), *(queue.prune(0.0) for _ in range(3)))
-
-        job = await queue.get(key)
-        waits = await pool.fetchval("select count(*) from ready where job_id = $1", key.id)
-        assert (job is not None, waits) == ((True, 1) if change else (False, 0))
-
-
 async def test_the_schema_refuses_impossible_rows(queue, pool):
     lease = await running(queue)
 

@@ -190,15 +190,18 @@ create index done_failed on done (tenant_id, finished_at desc, job_id desc) wher
 create table done_unplaced partition of done default;
 
 -- Makes the partitions from today on (UTC), one a day, so many days ahead; answers how many it made. Attached and
--- not created in place, as that takes no lock against those who read and write. A day of which `done_unplaced` has
--- ends already stays there.
-create function make_done_partitions(days integer) returns integer language plpgsql as $$
+-- not created in place: that locks nothing against those who read and write but the new table and done_unplaced. For
+-- that one, who waits for it has all readers queue behind it, hence the short lock_timeout, which ends with the function
+-- and leaves nothing in a session. A day of which `done_unplaced` has ends already stays there.
+create function make_done_partitions(days integer) returns integer language plpgsql
+set lock_timeout = '100ms'
+as $$
 declare
   first date;
   made integer := 0;
 begin
   perform pg_advisory_xact_lock(5381922);
-  select greatest((now() at time zone 'UTC')::date, max((finished_at at time zone 'UTC')::date) + 1) into first
+  select greatest((now() at time zone 'UTC')::date, (max(finished_at) at time zone 'UTC')::date + 1) into first
   from done_unplaced;
   for day in 0 .. days loop
     if to_regclass('done_' || to_char(first + day, 'YYYYMMDD')) is null then
