@@ -39,24 +39,23 @@ begin
       where r.tenant_id = e.tenant_id and r.job_id = e.job_id and r.state = 'running' and r.lease_epoch = e.lease_epoch
       returning r.tenant_id, r.job_id, r.pipeline, r.gated, r.batch_id, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since,
                 r.opened_at, r.started_at, r.cancel_requested_at is not null as canceled,
-                e.state, e.reason, e.progress, e.stage, e.result, e.outputs, e.error
+                case when r.cancel_requested_at is null then e.state else 'canceled' end as state,
+                case when r.cancel_requested_at is null then e.reason else 'canceled' end as reason,
+                e.progress, e.stage, e.result, e.outputs, e.error
     ), recorded as (
       insert into done (tenant_id, job_id, pipeline, epoch, seq, state, reason, attempt, lease_epoch, opened_at, claimed_at,
                         started_at, progress, stage, result, outputs, error)
-      select tenant_id, job_id, pipeline, epoch, seq + 1,
-             case when canceled then 'canceled' else state end,
-             case when canceled then 'canceled' else reason end,
-             attempt, lease_epoch, opened_at, since, started_at, progress, stage,
+      select tenant_id, job_id, pipeline, epoch, seq + 1, state, reason, attempt, lease_epoch, opened_at, since,
+             started_at, progress, stage,
              case when not canceled then result::jsonb end,
              case when canceled then '[]' else outputs::jsonb end,
              case when not canceled then error::jsonb end
       from gone
-      returning tenant_id, job_id, epoch, seq, lease_epoch, attempt, state, reason, finished_at, claimed_at
     )
-    select false, d.tenant_id, d.job_id, d.epoch, d.seq, d.lease_epoch, d.attempt, d.state, d.reason,
-           extract(epoch from d.finished_at - d.claimed_at)::float8, g.gated, g.batch_id,
+    select false, tenant_id, job_id, epoch, seq + 1, lease_epoch, attempt, state, reason,
+           extract(epoch from now() - since)::float8, gated, batch_id,
            null::smallint, null::smallint, null::text, null::smallint, null::bigint, null::jsonb, null::jsonb, null::text
-    from recorded d join gone g on g.tenant_id = d.tenant_id and g.job_id = d.job_id;
+    from gone;
   end if;
 
   if slots > 0 then
