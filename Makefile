@@ -9,11 +9,11 @@ TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint generate verify bench lock clean
+.PHONY: help demo up test lint generate verify bench bench-queue lock clean
 MAKEFLAGS += --no-print-directory
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## restore a damaged photograph while the progress bar moves
 	@$(BOOT) up
@@ -46,6 +46,10 @@ verify: ## say whether what is generated is up to date
 bench: ## compare with the rivals; the last lines are the figures
 	@$(BOOT) bench
 	@$(BIN)/python benchmarks/run.py
+
+bench-queue: ## compare the queue with all its rivals
+	@$(BOOT) bench
+	@$(BIN)/python benchmarks/run.py --only queue --full
 
 lock: ## resolve the dependencies anew, into requirements/
 	@$(BOOT) lock

@@ -1,5 +1,6 @@
 """What everybody stands on: one Postgres with full durability and one Redis, for ours and theirs alike."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -67,6 +68,17 @@ class Ground:
             return str(await connection.fetchval(statement, timeout=120))
         finally:
             await connection.close(timeout=5)
+
+    async def empty_redis(self) -> None:
+        """Forgets everything that is in Redis."""
+        await self.tell_redis("FLUSHALL")
+
+    async def tell_redis(self, command: str) -> None:
+        """One command, and its answer."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.redis_port)
+        writer.write(f"{command}\r\n".encode())
+        await reader.readline()
+        writer.close()
 
     async def prepare(self) -> None:
         """Migrates the database that `database` copies."""

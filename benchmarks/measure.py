@@ -29,6 +29,7 @@ class Plan:
 
     rounds: int
     scale: float  # of counts and durations
+    full: bool = False  # everything that an area knows, not what there is time for among the others
 
     def count(self, usual: int) -> int:
         """A number of things, scaled."""
@@ -234,7 +235,7 @@ async def start(name: str, *arguments: object) -> asyncio.subprocess.Process:
         sys.executable,
         str(HERE / "programs" / f"{name}.py"),
         *[str(argument) for argument in arguments],
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parent / 'tests'}"},
@@ -242,7 +243,12 @@ async def start(name: str, *arguments: object) -> asyncio.subprocess.Process:
 
 
 async def result(process: asyncio.subprocess.Process, name: str, seconds: float = 120.0) -> dict[str, Any]:
-    """The JSON of the line in which a program says its result; other lines are its log."""
+    """The JSON of the line in which a program says its result; other lines are its log.
+
+    Its standard input is closed, which tells some that it is time to come to an end.
+    """
+    if process.stdin is not None:
+        process.stdin.close()
     try:
         async with asyncio.timeout(seconds):
             out, errors = await process.communicate()

@@ -1,6 +1,6 @@
 """`make bench`: ours and the rivals in turns in one run, a table for each area, one last line per figure.
 
-    run.py [--only AREA ...] [--quick] [--document]
+    run.py [--only AREA ...] [--full] [--quick] [--document]
 
 It exits 0 whether goals are met or not, 1 when an area could not be measured. What it finds goes to
 results/latest.json as well (not with --quick), where areas that were not measured this time stay;
@@ -38,10 +38,12 @@ def main() -> int:
     """Measures, prints, writes."""
     parser = argparse.ArgumentParser(description="Compare Safelight with its rivals on this machine.")
     parser.add_argument("--only", action="append", choices=AREAS, help="this area; may be repeated")
+    parser.add_argument("--full", action="store_true", help="all rivals and all figures of these areas")
     parser.add_argument("--quick", action="store_true", help="one short round: shows that it works, no more")
     parser.add_argument("--document", action="store_true", help="write docs/benchmarks.md too")
     options = parser.parse_args()
-    plan = Plan(rounds=1, scale=0.3) if options.quick else Plan(rounds=3, scale=1.0)
+    rounds, scale = (1, 0.3) if options.quick else (3, 1.0)
+    plan = Plan(rounds, scale, options.full)
     try:
         areas, machine = asyncio.run(_measure(options.only or AREAS, plan))
     except KeyboardInterrupt:
@@ -76,6 +78,12 @@ async def _machine(here: Ground, plan: Plan) -> dict[str, Any]:
     packages = (
         "pgqueuer",
         "procrastinate",
+        "awa-pg",
+        "chancy",
+        "saq",
+        "taskiq",
+        "taskiq-redis",
+        "dramatiq",
         "litestar",
         "granian",
         "fastapi",

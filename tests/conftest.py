@@ -9,11 +9,16 @@ from collections.abc import AsyncIterator, Generator, Iterator
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from support import processes
 from support.requires import require
 from support.servers import PostgresServer, RedisServer, postgres_server, redis_server
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("safelight", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("safelight")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

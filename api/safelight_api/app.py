@@ -1,6 +1,6 @@
 """The composition root: what exists in an API process, who holds it, and how long it lives.
 
-`create` is called by Granian in each worker process. The loops of a process are listed in one
+`create` is called in each worker process (`worker`). The loops of a process are listed in one
 TaskGroup; one that ends unexpectedly ends the process, and the supervisor starts a new one.
 """
 
@@ -23,7 +23,9 @@ from safelight import __version__
 from safelight.config import Settings
 from safelight.db import migrate
 from safelight.db.pool import open_pool
+from safelight.jobs.batches import Batches
 from safelight.jobs.queue import JobQueue
+from safelight.jobs.workers import Workers
 from safelight.keys.keys import ApiKeys
 from safelight.progress import keys
 from safelight.progress.announcer import Announcer
@@ -35,12 +37,14 @@ from safelight.telemetry.health import Health
 from safelight.telemetry.loops import supervise
 from safelight_api import problems
 from safelight_api.auth import Auth
+from safelight_api.forecast import Forecasts
 from safelight_api.live.hub import Hub
 from safelight_api.observe import Observe
 from safelight_api.offers import Offers
 from safelight_api.present import Presenter
-from safelight_api.routes import health, jobs, live, outputs, page, pipelines, submit
+from safelight_api.routes import batches, health, jobs, live, outputs, page, pipelines, submit
 from safelight_api.services import Services
+from safelight_api.told import Told
 
 _log = structlog.get_logger()
 
@@ -54,6 +58,13 @@ ROUTES = [
     jobs.events,
     outputs.output,
     outputs.input_,
+    jobs.retry_failed,
+    batches.create,
+    batches.create_as,
+    batches.read,
+    batches.jobs,
+    batches.cancel,
+    batches.retry,
     pipelines.pipelines,
     pipelines.problems,
     live.live,
@@ -130,13 +141,15 @@ async def run(settings: Settings) -> AsyncIterator[tuple[Services, Health]]:
             settings=settings,
             pool=pool,
             queue=queue,
+            batches=Batches(pool),
             stream=stream,
             store=open_store(settings.storage_url, pool),
             hub=hub,
             auth=auth,
             offers=Offers(queue),
-            presenter=Presenter(settings, auth),
+            presenter=Presenter(settings, auth, Forecasts(Workers(pool))),
             announcer=Announcer(stream),
+            told=Told(),
             stopping=asyncio.Event(),
         )
         stack.push_async_callback(services.store.close)

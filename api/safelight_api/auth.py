@@ -14,7 +14,8 @@ import msgspec
 
 from safelight.config import Settings
 from safelight.errors import Failure
-from safelight.keys.keys import ApiKeys
+from safelight.jobs.lanes import PRIORITIES
+from safelight.keys.keys import ApiKey, ApiKeys
 from safelight.keys.tokens import Signer
 from safelight.wire.key import JobKey
 
@@ -28,6 +29,12 @@ class Caller(msgspec.Struct, frozen=True):
     tenant: int
     scopes: frozenset[str]
     only: JobKey | None = None
+    max_priority: int = PRIORITIES[-1]
+
+    @property
+    def reads(self) -> bool:
+        """Whether answers may tell what came out of a job, and open its files."""
+        return "read" in self.scopes
 
     def key(self, job: JobKey, scope: str) -> JobKey:
         """The job, if this caller may do that with it.
@@ -52,6 +59,10 @@ class Caller(msgspec.Struct, frozen=True):
         if self.only is not None:
             raise Failure("forbidden")
         return self.tenant
+
+
+def _owner(key: ApiKey) -> Caller:
+    return Caller(key.tenant, frozenset(key.scopes), max_priority=key.max_priority)
 
 
 _ANYBODY = Caller(1, frozenset({"read", "write"}))
@@ -106,9 +117,12 @@ class Auth:
         job = (await self.signer()).check("files", signature, time.time())
         return Caller(job.tenant, frozenset({"read"}), only=job)
 
-    async def job_token(self, key: JobKey) -> str | None:
-        """What a browser gets to watch its job; nothing where nobody asks for it."""
-        if self._off:
+    async def job_token(self, key: JobKey, caller: Caller) -> str | None:
+        """What a browser gets to watch its job; nothing where nobody asks for it.
+
+        It reads and writes, so there is none from a caller who may not do both.
+        """
+        if self._off or not caller.reads:
             return None
         return (await self.signer()).token("job", key, int(time.time() + self._token_seconds))
 
@@ -122,7 +136,7 @@ class Auth:
         until, caller = self._known.get(credential, (0.0, None))
         if time.monotonic() >= until:
             found = await self._keys.find(credential)
-            caller = Caller(found.tenant, frozenset(found.scopes)) if found else None
+            caller = _owner(found) if found else None
             self._known[credential] = (time.monotonic() + _REMEMBER, caller)
             self._known.move_to_end(credential)
             if len(self._known) > _MOST:

@@ -65,6 +65,8 @@ def check_params(info: PipelineInfo, text: str | None) -> str:
         params = _plain(msgspec.json.decode(text or "{}"))
     except OverflowError:
         raise Failure("params_invalid", "Params must not contain a number beyond 1.8e308.") from None
+    except _NulError:
+        raise Failure("params_invalid", "Params must not contain the character NUL.") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise Failure("json_invalid", f"The params are not JSON: {error}") from None
     wrong = [
@@ -73,10 +75,11 @@ def check_params(info: PipelineInfo, text: str | None) -> str:
     ]
     if wrong:
         raise Failure("params_invalid", f"The params do not fit {info.name}.", errors=wrong[:_MOST_ERRORS])
-    canonical = msgspec.json.encode(params, order="deterministic").decode()
-    if "\\u0000" in canonical:
-        raise Failure("params_invalid", "Params must not contain the character NUL.")
-    return canonical
+    return msgspec.json.encode(params, order="deterministic").decode()
+
+
+class _NulError(Exception):
+    """A text holds the one character that Postgres cannot store."""
 
 
 def _plain(value: Any) -> Any:
@@ -84,16 +87,19 @@ def _plain(value: Any) -> Any:
 
     Raises:
         OverflowError: an integer is too large for a pipeline that asks for any number.
+        _NulError: a string or a key has a NUL.
     """
     match value:
         case dict():
-            return {key: _plain(inner) for key, inner in value.items()}
+            return {_plain(key): _plain(inner) for key, inner in value.items()}
         case list():
             return [_plain(inner) for inner in value]
         case float():
             return int(value) if value.is_integer() and abs(value) < _EXACT else value
         case int():
             float(value)
+        case str() if "\0" in value:
+            raise _NulError
     return value
 
 
@@ -134,6 +140,11 @@ def fingerprint(pipeline: str, params: str, images: Sequence[Received]) -> bytes
     for image in images:
         digest.update(image.sha256)
     return digest.digest()
+
+
+def content(info: PipelineInfo, digest: bytes) -> bytes:
+    """What two jobs share when the result of one serves the other."""
+    return hashlib.sha256(digest + info.version.encode()).digest()
 
 
 @lru_cache(maxsize=256)

@@ -7,11 +7,13 @@ from urllib.parse import quote
 import msgspec
 
 from safelight.config import Settings
+from safelight.jobs.batches import Batch
 from safelight.jobs.job import Event, Job, StoredFile
 from safelight.wire import resources
 from safelight.wire.cursor import Cursor
 from safelight.wire.frames import ProgressFrame, StateFrame
 from safelight_api.auth import Auth
+from safelight_api.forecast import Forecasts
 
 _MOST_OUTPUTS = 6  # of a state frame, which must stay small; the job itself has all of them
 
@@ -19,19 +21,27 @@ _MOST_OUTPUTS = 6  # of a state frame, which must stay small; the job itself has
 class Presenter:
     """Knows where things are and who may follow a link."""
 
-    def __init__(self, settings: Settings, auth: Auth) -> None:
+    def __init__(self, settings: Settings, auth: Auth, forecasts: Forecasts) -> None:
         self._auth = auth
+        self._forecasts = forecasts
         self._poll_after_ms = settings.poll_after_ms
         self._retention = timedelta(days=settings.retention_days)
 
-    async def job(self, job: Job, token: str | None = None) -> resources.Job:
-        """A job, whole."""
+    async def job(
+        self, job: Job, token: str | None = None, *, reads: bool = True, alone: bool = True
+    ) -> resources.Job:
+        """A job, whole; for whoever may not read, without what came out of it and what opens its files.
+
+        One that is shown `alone`, and not in a list, with its place in the queue and its times.
+        """
         here = f"/api/jobs/{job.key.id}"
         live = job.state in ("queued", "running")
+        position, eta = await self._forecasts.of(job) if live and alone else (None, None)
         return resources.Job(
             id=str(job.key.id),
             pipeline=job.pipeline,
             priority=job.priority,
+            batch=str(job.batch) if job.batch else None,
             state=job.state,
             reason=job.reason,
             stage=job.stage,
@@ -44,9 +54,9 @@ class Presenter:
             started_at=job.started_at,
             finished_at=job.finished_at,
             expires_at=job.finished_at + self._retention if job.finished_at else None,
-            inputs=await self._files(job, "inputs", job.inputs),
-            outputs=await self._files(job, "outputs", job.outputs),
-            result=job.result,
+            inputs=await self._files(job, "inputs", job.inputs, signed=reads),
+            outputs=await self._files(job, "outputs", job.outputs) if reads else [],
+            result=job.result if reads else None,
             # While it runs again, what ended the attempt before is history: the timeline has it.
             error=job.error if job.state != "running" else None,
             links=resources.Links(
@@ -59,10 +69,39 @@ class Presenter:
             poll_after_ms=self._poll_after_ms if live else 0,
             traceparent=job.traceparent,
             token=token,
+            queue_position=position,
+            eta=eta,
         )
 
-    async def _files(self, job: Job, kind: str, files: Sequence[StoredFile]) -> list[resources.File]:
-        signature = await self._auth.signature(job.key, job.created_at.timestamp()) if files else None
+    def batch(self, batch: Batch) -> resources.Batch:
+        """A batch, without its jobs."""
+        here = f"/api/batches/{batch.key.id}"
+        return resources.Batch(
+            id=str(batch.key.id),
+            size=batch.size,
+            ended=batch.ended_at is not None,
+            progress=round(batch.progress, 1),
+            counts=resources.BatchCounts(
+                queued=batch.queued,
+                running=batch.running,
+                succeeded=batch.succeeded,
+                failed=batch.failed,
+                canceled=batch.canceled,
+            ),
+            created_at=batch.created_at,
+            ended_at=batch.ended_at,
+            round=batch.round,
+            links=resources.BatchLinks(
+                self=here, jobs=f"{here}/jobs", cancel=f"{here}/cancel", retry=f"{here}/retry"
+            ),
+            poll_after_ms=self._poll_after_ms if batch.ended_at is None else 0,
+        )
+
+    async def _files(
+        self, job: Job, kind: str, files: Sequence[StoredFile], *, signed: bool = True
+    ) -> list[resources.File]:
+        since = job.created_at.timestamp()
+        signature = await self._auth.signature(job.key, since) if files and signed else None
         query = f"?signature={signature}" if signature else ""
         return [
             resources.File(

@@ -32,6 +32,7 @@ STATUS: dict[str, int] = {
     "forbidden": 403,
     "not_found": 404,
     "job_not_found": 404,
+    "batch_not_found": 404,
     "input_not_found": 404,
     "output_not_found": 404,
     "pipeline_unknown": 404,
@@ -51,6 +52,7 @@ STATUS: dict[str, int] = {
     "image_side_too_long": 422,
     "params_invalid": 422,
     "rate_limited": 429,
+    "queue_full": 429,
     "unavailable": 503,
     "storage_unavailable": 503,
 }
@@ -111,6 +113,7 @@ def problem(failure: Failure, headers: dict[str, str] | None = None) -> Response
         detail=failure.message,
         code=failure.code,
         retryable=failure.retryable,
+        reason=failure.extra.get("reason"),
         errors=[ParamError(*pair) for pair in failure.extra.get("errors", ())],
     )
     return Response(

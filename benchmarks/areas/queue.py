@@ -1,274 +1,227 @@
-"""The queue: draining, enqueueing, and how soon a job starts; against PgQueuer and Procrastinate.
+"""The queue against others: draining, enqueueing, and how soon a job starts.
 
-Everybody has the same Postgres (fsync and synchronous_commit on) and handlers that do nothing. Every
-measurement has a database of its own, filled and vacuumed before the clock starts.
+Handlers do nothing. How each queue is run, and what it does not do, is in queues/. What is measured of ours
+alone is in queue_alone.py.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Literal
 
-import asyncpg
+import queues
+import stage
 from ground import Ground
-from measure import Area, Figure, Numbers, Plan, Table, cpu, line, percentile, program, result, rounds, start
+from measure import Area, Case, Figure, Numbers, Plan, Table, cpu, rounds
 
-from safelight.config import Settings
-from safelight.db.pool import open_pool
-from safelight.jobs.queue import JobQueue
+from areas import queue_alone
 from safelight.progress import keys
 from support.processes import processor_process
 
-OURS = ("safelight", "safelight-loop")
-RIVALS = ("pgqueuer", "procrastinate")
-DRAINED = {
-    "safelight": 20_000,
-    "safelight-loop": 20_000,
+DRAINED = {  # for a second or two of each
+    "safelight": 30_000,
+    "safelight_loop": 30_000,
     "pgqueuer": 20_000,
-    "procrastinate": 1_200,
+    "awa": 10_000,
+    "chancy": 12_000,
+    "oban": 4_000,
+    "procrastinate": 1_000,
+    "saq_postgres": 1_000,
+    "saq_redis": 3_000,
+    "taskiq": 5_000,
+    "dramatiq": 4_000,
 }
-NAMES = {
-    "safelight": "Safelight: the processor's Claims with 100 slots, a task a job",
-    "safelight-loop": "Safelight: exchange of 100 and 100, nothing else",
-    "pgqueuer": "PgQueuer, batches of 100",
-    "procrastinate": "Procrastinate, 100 at once",
-    "system": "Safelight whole: processor, 2 sandboxed children, results, news",
-}
-_BULK = 1000
+LOOP = "safelight, exchange alone"
+SYSTEM = "safelight whole: processor, 2 sandboxed children, results, news"
 
 
 async def measure(ground: Ground, plan: Plan) -> Area:
-    """All of it."""
+    """All of it; the few rivals that `make bench` has time for unless the plan is full."""
     area = Area("queue")
-    await _drain(area, ground, plan)
-    await _enqueue(area, ground, plan)
-    await _wait(area, ground, plan)
+    postgres = queues.POSTGRES if plan.full else queues.FEW
+    redis = queues.REDIS if plan.full else ()
+    await _drain(area, ground, plan, postgres, redis)
+    await _enqueue(area, ground, plan, postgres, redis)
+    await _wait(area, ground, plan, postgres)
+    if plan.full:
+        await queue_alone.measure(area, ground, plan)
     area.notes.append(
-        "Drain counts from the first handler's start until the last result is recorded and the worker is "
-        "idle. PgQueuer deletes its jobs and stores no result; ours and Procrastinate's keep a row for good."
+        "Drain counts from the first handler's start until the last end: ours and Chancy's when it is "
+        "recorded, the others' when their last handler has returned."
     )
     return area
 
 
-# ---- filling
-
-
-async def fill(ground: Ground, kind: str, dsn: str, count: int) -> None:
-    """Puts jobs into a queue, by whatever is quickest, and lets Postgres know how many there are."""
-    if kind == "pgqueuer":
-        await _fill_pgqueuer(dsn, count)
-    elif kind == "procrastinate":
-        await _fill_procrastinate(dsn, count)
-    else:
-        await _fill_ours(dsn, count)
-    await ground.execute("vacuum analyze", dsn)
-
-
-async def _fill_ours(dsn: str, count: int) -> None:
-    from support.jobs import new_job  # noqa: PLC0415
-
-    async with open_pool(Settings(database_url=dsn)) as pool:
-        queue = JobQueue(pool)
-        for at in range(0, count, _BULK):
-            await queue.enqueue_many([new_job() for _ in range(min(_BULK, count - at))])
-
-
-async def _schema(kind: str, dsn: str) -> None:
-    """A rival's tables, made by the rival."""
-    if kind == "pgqueuer":
-        from pgqueuer import AsyncpgDriver, Queries  # noqa: PLC0415
-
-        connection = await asyncpg.connect(dsn)
-        await Queries(AsyncpgDriver(connection)).install()
-        await connection.close()
-    elif kind == "procrastinate":
-        from procrastinate import App, PsycopgConnector  # noqa: PLC0415
-
-        async with App(connector=PsycopgConnector(conninfo=dsn)).open_async() as app:
-            await app.schema_manager.apply_schema_async()
-
-
-async def _fill_pgqueuer(dsn: str, count: int) -> None:
-    from pgqueuer import AsyncpgDriver, Queries  # noqa: PLC0415
-
-    connection = await asyncpg.connect(dsn)
-    queries = Queries(AsyncpgDriver(connection))
-    for at in range(0, count, _BULK):
-        some = min(_BULK, count - at)
-        await queries.enqueue(["noop"] * some, [None] * some, [0] * some)
-    await connection.close()
-
-
-async def _fill_procrastinate(dsn: str, count: int) -> None:
-    from procrastinate import App, PsycopgConnector  # noqa: PLC0415
-
-    async with App(connector=PsycopgConnector(conninfo=dsn)).open_async() as app:
-        task = app.configure_task("noop")
-        for at in range(0, count, _BULK):
-            await task.batch_defer_async(*({} for _ in range(min(_BULK, count - at))))
+def fastest(found: Mapping[str, Numbers], kinds: Iterable[str], what: str = "rate", case: str = "{}") -> str:
+    """Which of them has the most."""
+    return max(kinds, key=lambda kind: found[case.format(kind)][what])
 
 
 # ---- draining
 
 
-async def _drain(area: Area, ground: Ground, plan: Plan) -> None:
-    cases: dict[str, Callable[[], Awaitable[Numbers]]] = {
-        kind: partial(_drain_once, ground, kind, plan.count(DRAINED[kind])) for kind in (*OURS, *RIVALS)
+async def _drain(
+    area: Area, ground: Ground, plan: Plan, postgres: tuple[str, ...], redis: tuple[str, ...]
+) -> None:
+    rivals = (*postgres, *redis)
+    crews = (1, 2) if plan.full else (1,)
+    cases: dict[str, Case] = {
+        f"{kind} {workers}": partial(_drain_once, ground, kind, plan.count(DRAINED[kind]), workers)
+        for workers in crews
+        for kind in ("safelight", *rivals)
     }
-    cases["system"] = partial(_drain_system, ground, plan.count(800))
+    cases[LOOP] = partial(_drain_once, ground, "safelight_loop", plan.count(DRAINED["safelight_loop"]), 1)
+    cases[SYSTEM] = partial(_drain_system, ground, plan.count(800))
     found = await rounds(cases, plan.rounds)
+    names = {f"{kind} {workers}": f"{kind}, {workers} process" for kind in rivals for workers in crews}
     area.tables.append(
         Table(
             "Draining a queue of jobs that do nothing",
-            ("worker", "jobs/s", "CPU us/job worker", "CPU us/job Postgres", "spread"),
+            ("worker", "jobs/s", "CPU us/job worker", "CPU us/job servers", "spread"),
             [
                 (
-                    NAMES[kind],
+                    names.get(name, name).replace("2 process", "2 processes"),
                     f"{one['rate']:,.0f}",
                     f"{one['worker']:,.0f}",
-                    f"{one['postgres']:,.0f}",
+                    f"{one['servers']:,.0f}",
                     f"{one['spread']:.2f}",
                 )
-                for kind, one in found.items()
+                for name, one in found.items()
             ],
         )
     )
-    ours, theirs, slower = (found[kind]["rate"] for kind in ("safelight", "pgqueuer", "procrastinate"))
-    spent = {kind: found[kind]["worker"] + found[kind]["postgres"] for kind in ("safelight", "pgqueuer")}
+
+    def figure(name: str, workers: int, rival: str, goal: float) -> Figure:
+        ours, theirs = (found[f"{kind} {workers}"]["rate"] for kind in ("safelight", rival))
+        return Figure(name, ours, theirs, rival, goal)
+
+    best = fastest(found, postgres, case="{} 1")
+    spent = {kind: _cpu(found[f"{kind} 1"]) for kind in ("safelight", best)}
     area.figures += [
-        Figure("queue-drain-cpu-per-job", spent["safelight"], spent["pgqueuer"], "pgqueuer", 0.55, "less"),
-        Figure("queue-drain-rate", ours, theirs, "pgqueuer", 1.8),
-        Figure("queue-drain-rate", ours, slower, "procrastinate", 20.0),
-        Figure("system-drain-rate", found["system"]["rate"], slower, "procrastinate", 1.0),
+        Figure("queue-drain-cpu-per-job", spent["safelight"], spent[best], best, 0.55, "less"),
+        figure("queue-drain-rate", 1, best, 1.8),
+        figure("queue-drain-rate", 1, "procrastinate", 20.0),
     ]
+    if plan.full:
+        area.figures += [
+            figure("queue-drain-rate-2-workers", 2, fastest(found, postgres, case="{} 2"), 2.0),
+            figure("queue-drain-rate", 1, fastest(found, redis, case="{} 1"), 8.0),
+        ]
+    area.figures.append(
+        Figure(
+            "system-drain-rate",
+            found[SYSTEM]["rate"],
+            found["procrastinate 1"]["rate"],
+            "procrastinate",
+            1.0,
+        )
+    )
 
 
-async def _drain_once(ground: Ground, kind: str, count: int) -> Numbers:
-    async with ground.fresh(empty=kind in RIVALS) as dsn:
-        await _schema(kind, dsn)
-        await fill(ground, kind, dsn, count)
-        before = cpu(ground.postgres_pid)
-        told = await program("queue_worker", kind, "drain", dsn, count, ground.redis_url)
-        assert told["jobs"] == count, f"{kind} ran {told['jobs']} of {count} jobs"
-        return {
-            "rate": count / told["seconds"],
-            "worker": told["cpu"] / count * 1e6,
-            "postgres": (cpu(ground.postgres_pid) - before) / count * 1e6,
-        }
+def _cpu(one: Numbers) -> float:
+    return one["worker"] + one["servers"]
+
+
+async def _drain_once(ground: Ground, kind: str, count: int, workers: int) -> Numbers:
+    async with stage.place(ground, kind, count) as here:
+        return await stage.drain(ground, kind, here, count, workers=workers)
 
 
 async def _drain_system(ground: Ground, count: int) -> Numbers:
     """A real processor with its children; the jobs come when it is ready."""
     async with (
-        ground.fresh() as dsn,
+        stage.place(ground, "safelight") as here,
         processor_process(
-            dsn, ground.redis_url, modules="support.hostile:noop", pipelines="noop", log_level="info"
+            here.dsn, here.redis_url, modules="support.hostile:noop", pipelines="noop", log_level="info"
         ) as processor,
     ):
-        before, mine = cpu(ground.postgres_pid), cpu(processor.pid)
-        await _fill_ours(dsn, count)
-        await _wake(ground)
+        before, mine = cpu(ground.postgres_pid, ground.redis_pid), cpu(processor.pid)
+        async with queues.load("safelight").producer(here) as producer:
+            await producer.put_many(count)
+        await ground.tell_redis(f"PUBLISH {keys.WAKE} x")
         async with asyncio.timeout(120):
-            while await _ended(ground, dsn) < count:  # noqa: ASYNC110  it happens in another process
+            while int(await ground.execute("select count(*) from done", here.dsn)) < count:  # noqa: ASYNC110  it happens in another process
                 await asyncio.sleep(0.1)
-        seconds = float(
-            await ground.execute(
-                "select extract(epoch from max(finished_at) - min(claimed_at)) from done", dsn
-            )
-        )
+        span = "select extract(epoch from max(finished_at) - min(claimed_at)) from done"
         return {
-            "rate": count / seconds,
+            "rate": count / float(await ground.execute(span, here.dsn)),
             "worker": (cpu(processor.pid) - mine) / count * 1e6,
-            "postgres": (cpu(ground.postgres_pid) - before) / count * 1e6,
+            "servers": (cpu(ground.postgres_pid, ground.redis_pid) - before) / count * 1e6,
         }
-
-
-async def _ended(ground: Ground, dsn: str) -> int:
-    return int(await ground.execute("select count(*) from done", dsn))
-
-
-async def _wake(ground: Ground) -> None:
-    _, writer = await asyncio.open_connection("127.0.0.1", ground.redis_port)
-    writer.write(f"PUBLISH {keys.WAKE} x\r\n".encode())
-    await writer.drain()
-    writer.close()
 
 
 # ---- enqueueing
 
 
-async def _enqueue(area: Area, ground: Ground, plan: Plan) -> None:
-    everybody = ("safelight", *RIVALS)
-    cases: dict[str, Callable[[], Awaitable[Numbers]]] = {
-        f"{kind} {callers}": partial(_burst, ground, kind, plan.count(800 if callers == 1 else 3000), callers)
-        for callers in (1, 16)
+async def _enqueue(
+    area: Area, ground: Ground, plan: Plan, postgres: tuple[str, ...], redis: tuple[str, ...]
+) -> None:
+    everybody = ("safelight", *postgres, *redis)
+    seconds = 1.0 * plan.scale
+    ways: dict[str, tuple[str, int]] = {"1 caller": ("burst", 1), "16 callers": ("burst", 16)}
+    if plan.full:
+        ways |= {"64 callers": ("burst", 64), "bulk": ("bulk", 1)}
+    cases: dict[str, Callable[[], Case]] = {
+        f"{kind} {way}": partial(stage.submit, ground, kind, mode, seconds, callers)
+        for way, (mode, callers) in ways.items()
         for kind in everybody
     }
     found = await rounds(cases, plan.rounds)
     area.tables.append(
         Table(
-            "Enqueueing, every job durable before its call returns, jobs/s",
-            ("queue", "1 caller", "16 callers", "CPU us/job client, 16", "spread, 16"),
+            "Enqueueing, jobs/s (with Postgres, every job is durable before its call returns)",
+            ("queue", *ways, "CPU us/job client, 16", "CPU us/job servers, 16", "spread, 16"),
             [
                 (
                     kind,
-                    f"{found[f'{kind} 1']['rate']:,.0f}",
-                    f"{found[f'{kind} 16']['rate']:,.0f}",
-                    f"{found[f'{kind} 16']['client']:,.0f}",
-                    f"{found[f'{kind} 16']['spread']:.2f}",
+                    *(f"{found[f'{kind} {way}']['rate']:,.0f}" for way in ways),
+                    f"{found[f'{kind} 16 callers']['client']:,.0f}",
+                    f"{found[f'{kind} 16 callers']['servers']:,.0f}",
+                    f"{found[f'{kind} 16 callers']['spread']:.2f}",
                 )
                 for kind in everybody
             ],
         )
     )
-    for callers, goal in ((1, 1.0), (16, 7.0)):
-        best = max(RIVALS, key=lambda kind: found[f"{kind} {callers}"]["rate"])
-        name = f"enqueue-rate-{callers}-caller" + ("s" if callers > 1 else "")
-        ours = found[f"safelight {callers}"]["rate"]
-        area.figures.append(Figure(name, ours, found[f"{best} {callers}"]["rate"], best, goal))
 
+    def figure(way: str, rivals: tuple[str, ...], goal: float) -> Figure:
+        best = fastest(found, rivals, case="{} " + way)
+        ours, theirs = (found[f"{kind} {way}"]["rate"] for kind in ("safelight", best))
+        return Figure("enqueue-rate-" + way.replace(" ", "-"), ours, theirs, best, goal)
 
-async def _burst(ground: Ground, kind: str, count: int, callers: int) -> Numbers:
-    async with ground.fresh(empty=kind in RIVALS) as dsn:
-        await _schema(kind, dsn)
-        told = await program("queue_producer", kind, "burst", dsn, count, callers, ground.redis_url)
-        return {"rate": told["rate"], "client": told["cpu"] / count * 1e6}
+    goals = {"1 caller": 1.0, "16 callers": 7.0, "64 callers": 20.0, "bulk": 1.5}
+    area.figures += [figure(way, postgres, goals[way]) for way in ways]
+    if redis:
+        area.figures.append(figure("16 callers", redis, 1.2))
 
 
 # ---- from the call to the start
 
 
-async def _wait(area: Area, ground: Ground, plan: Plan) -> None:
-    everybody = ("safelight", *RIVALS)
-    count = plan.count(250)
-    found = await rounds({kind: partial(_pace, ground, kind, count) for kind in everybody}, plan.rounds)
+async def _wait(area: Area, ground: Ground, plan: Plan, postgres: tuple[str, ...]) -> None:
+    everybody = ("safelight", *postgres)
+    found = await rounds(
+        {kind: partial(_wait_once, ground, kind, 5.0 * plan.scale) for kind in everybody}, plan.rounds
+    )
     area.tables.append(
         Table(
-            "From the call of enqueue to the start of the handler, 50 jobs/s, ms",
-            ("queue", "p50", "p99", "spread"),
+            "From the call of enqueue to the start of the handler in another process, 50 jobs/s, ms",
+            ("queue", "p50", "p95", "p99", "spread"),
             [
-                (kind, f"{one['p50']:.2f}", f"{one['p99']:.2f}", f"{one['spread']:.2f}")
+                (kind, *(f"{one[share]:.2f}" for share in ("p50", "p95", "p99", "spread")))
                 for kind, one in found.items()
             ],
         )
     )
-    for share, goal in (("p50", 0.65), ("p99", 0.7)):
-        best = min(RIVALS, key=lambda kind: found[kind][share])
-        ours = found["safelight"][share]
-        area.figures.append(
-            Figure(f"enqueue-to-start-{share}-latency", ours, found[best][share], best, goal, "less")
-        )
+
+    def figure(share: Literal["p50", "p99"], goal: float) -> Figure:
+        best = min(postgres, key=lambda kind: found[kind][share])
+        ours, theirs = found["safelight"][share], found[best][share]
+        return Figure(f"enqueue-to-start-{share}-latency", ours, theirs, best, goal, "less")
+
+    area.figures += [figure("p50", 0.65), figure("p99", 0.7)]
 
 
-async def _pace(ground: Ground, kind: str, count: int) -> Numbers:
-    async with ground.fresh(empty=kind in RIVALS) as dsn:
-        await _schema(kind, dsn)
-        worker = await start("queue_worker", kind, "serve", dsn, count, ground.redis_url)
-        try:
-            assert await line(worker, "queue_worker") == "ready"
-            await program("queue_producer", kind, "pace", dsn, count, 1, ground.redis_url)
-            told = await result(worker, "queue_worker", 30)
-        finally:
-            if worker.returncode is None:
-                worker.kill()
-                await worker.wait()
-        return {"p50": percentile(told["waited"], 0.5), "p99": percentile(told["waited"], 0.99)}
+async def _wait_once(ground: Ground, kind: str, seconds: float) -> Numbers:
+    async with stage.place(ground, kind) as here:
+        return await stage.serve(ground, kind, here, seconds, 50.0)

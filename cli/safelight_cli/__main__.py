@@ -17,7 +17,7 @@ from safelight.errors import Failure
 from safelight_cli.client import ProblemError
 from safelight_cli.embedded.part import CannotStartError
 
-COMMANDS = ("up", "demo", "submit", "watch", "jobs", "keys", "migrate")
+COMMANDS = ("up", "demo", "submit", "watch", "jobs", "gates", "keys", "migrate")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(modules[arguments.command].run(arguments))
     except (CannotStartError, Failure) as error:
-        sys.stderr.write(f"safelight: {getattr(error, 'message', error)}\n")
+        sys.stderr.write(f"safelight: {_sentence(error)}\n")
         return 2
     except BrokenPipeError:
         return 141
@@ -53,6 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _sentence(error: CannotStartError | Failure) -> str:
+    if not isinstance(error, Failure):
+        return str(error)
+    # Whoever sits here may know what a client of the service is not told.
+    cause = error.__cause__ if error.code == "unavailable" else None
+    return f"{error.message} ({cause})" if cause else error.message
 
 
 def _is_there(name: str) -> bool:

@@ -91,9 +91,9 @@ class Client:
         """The job; with `wait` and `after`, when there is news."""
         return _checked(await self._http.get(f"/api/jobs/{job}", params=query))
 
-    async def post(self, path: str) -> Json:
+    async def post(self, path: str, **query: Any) -> Json:
         """A verb: cancel, retry."""
-        return _checked(await self._http.post(path))
+        return _checked(await self._http.post(path, params=query))
 
     async def list(self, **query: Any) -> Json:
         """My jobs, newest first."""

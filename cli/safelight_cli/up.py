@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     data = Path(arguments.data or os.environ.get("SAFELIGHT_DATA") or "data").absolute()
     try:
         with _owned(data):
-            _refuse_taken_port(settings)
+            _refuse_taken_ports(settings, given)
             return asyncio.run(_serve(Service(data, settings, given)))
     except OSError as error:
         raise CannotStartError(f"{error.filename or data}: {error.strerror or error}.") from error
@@ -84,7 +84,7 @@ class Service:
         self.postgres = Postgres(data / "postgres")
         self.redis = Redis(data / "redis")
         self._settings = settings
-        self._health_port = int(given.get("SAFELIGHT_HEALTH_PORT") or 0) or free_port()
+        self._health_port = _chosen_health_port(given) or free_port()
         # What a role that was killed left lying about goes at the next start.
         shutil.rmtree(data / "tmp", ignore_errors=True)
         (data / "tmp").mkdir()
@@ -226,20 +226,32 @@ def _refuse_strangers(settings: Settings, *, insecure: bool) -> None:
         )
 
 
-def _refuse_taken_port(settings: Settings) -> None:
+def _chosen_health_port(given: Mapping[str, str]) -> int:
+    """The processor's port, or 0 where any will do: only here it need not be known beforehand."""
+    return int(given.get("SAFELIGHT_HEALTH_PORT") or 0)
+
+
+def _refuse_taken_ports(settings: Settings, given: Mapping[str, str]) -> None:
     """Asks before Granian does: it shares a port silently with another Granian."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    health = _chosen_health_port(given)
+    if health == settings.port:
+        raise CannotStartError(f"SAFELIGHT_HEALTH_PORT and SAFELIGHT_PORT are both {health}.")
+    _refuse_taken_port(settings.host, settings.port, "name another with --port")
+    if health:
+        _refuse_taken_port(settings.host, health, "set another SAFELIGHT_HEALTH_PORT, or none")
+
+
+def _refuse_taken_port(host: str, port: int, instead: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         # Connections of an earlier run that still linger are no obstacle; a listener is.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((host, port))
             probe.listen(1)
         except OSError as error:
             reason = error.strerror.lower() if error.strerror else str(error)
-            raise CannotStartError(
-                f"Port {settings.port} of {settings.host}: {reason}; name another with --port."
-            ) from None
+            raise CannotStartError(f"Port {port} of {host}: {reason}; {instead}.") from None
 
 
 def free_port() -> int:

@@ -77,6 +77,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, le=65535, description="health and metrics of the processor; 0 picks a free port")
     ] = 9090
     retention_days: Annotated[float, Meta(gt=0, description="days a job is kept after its end")] = 7.0
+    forgotten_days: Annotated[
+        float, Meta(gt=0, description="days for which the id of a forgotten job is `410` and not taken again")
+    ] = 90.0
+    orphan_days: Annotated[
+        float, Meta(ge=1, description="days after which bytes that no job refers to are removed")
+    ] = 1.0
+    horizon_seconds: Annotated[
+        Seconds, Meta(description="for how long something may hold back vacuum before the log warns of it")
+    ] = 600.0
 
     # What is said
     log_level: Annotated[

@@ -25,7 +25,7 @@ def main() -> int:
         _hide()
         uvloop.run(app.run(settings))
     except (Failure, NoChildError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{getattr(error, 'message', error)}\n")
         return 2
     return 0
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from typing import Protocol
 from uuid import uuid4
 
 import msgspec
@@ -11,16 +13,22 @@ import structlog
 from safelight import __version__
 from safelight.config import Settings
 from safelight.db import migrate
+from safelight.db.horizon import Watch
 from safelight.db.pool import open_pool
 from safelight.errors import Failure
+from safelight.jobs.batches import Batches
+from safelight.jobs.gates import Gates
+from safelight.jobs.orphans import Orphans
 from safelight.jobs.queue import JobQueue
+from safelight.jobs.retention import Retention
+from safelight.jobs.workers import Paces, Workers
 from safelight.progress import keys
 from safelight.progress.announcer import Announcer
 from safelight.progress.stream import Stream, connect
 from safelight.progress.tail import Tail
 from safelight.storage.store import open_store
 from safelight.telemetry import metrics
-from safelight.telemetry.health import Health, serve
+from safelight.telemetry.health import Health, serving
 from safelight.telemetry.loops import supervise
 from safelight.wire.key import JobKey
 from safelight.wire.resources import PipelineInfo, StageInfo
@@ -29,7 +37,15 @@ from safelight_processor.children import Children
 from safelight_processor.claims import Claims
 from safelight_processor.drain import Drain
 from safelight_processor.leases import Leases
-from safelight_processor.maintenance import gauges, pruner, rescuer
+from safelight_processor.maintenance.admitter import Admitter
+from safelight_processor.maintenance.batches import BatchEnder
+from safelight_processor.maintenance.gauges import Gauges
+from safelight_processor.maintenance.horizon import HorizonWatcher
+from safelight_processor.maintenance.partitioner import Partitioner
+from safelight_processor.maintenance.pruner import Pruner
+from safelight_processor.maintenance.registrar import Registrar
+from safelight_processor.maintenance.rescuer import Rescuer
+from safelight_processor.maintenance.sweeper import Sweeper
 from safelight_processor.reporter import Reporter
 from safelight_processor.runs import Runs
 from safelight_processor.scratch import Scratch
@@ -37,7 +53,7 @@ from safelight_processor.scratch import Scratch
 _log = structlog.get_logger()
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings) -> None:  # noqa: PLR0915  (the list of what exists, once)
     """Claims and runs jobs until it is told to stop."""
     slots = settings.slots or os.cpu_count() or 1
     worker = uuid4()  # fresh at every start: a pod that comes back under its old name is somebody else
@@ -46,9 +62,12 @@ async def run(settings: Settings) -> None:
         redis, subscriber = connect(settings.redis_url), connect(settings.redis_url, timeout=5.0)
         stack.push_async_callback(redis.aclose)
         stack.push_async_callback(subscriber.aclose)
-        queue, stream = JobQueue(pool), Stream(redis)
+        queue, stream, batches = JobQueue(pool), Stream(redis), Batches(pool)
+        workers, paces, retention = Workers(pool), Paces(), Retention(pool)
         store = open_store(settings.storage_url, pool)
         stack.push_async_callback(store.close)
+        checks = Health()
+        await stack.enter_async_context(serving(settings.host, settings.health_port, checks))
         scratch = Scratch(settings.scratch)
         stack.callback(scratch.close)
         children = Children(slots, recycle_after=settings.recycle_after, scratch=scratch.root)
@@ -57,10 +76,23 @@ async def run(settings: Settings) -> None:
 
         leases = Leases(queue, settings)
         reporter, announcer = Reporter(stream, leases.heartbeat), Announcer(stream)
-        runs = Runs(queue, store, children, leases, reporter, announcer, scratch, settings)
-        claims = Claims(queue, leases, settings, runs.execute, slots=slots, worker=worker)
+        gates = Gates(pool, queue)
+        runs = Runs(queue, gates, store, children, leases, paces, reporter, announcer, scratch, settings)
+        claims = Claims(queue, batches, leases, settings, runs.execute, slots=slots, worker=worker)
         drain = Drain(claims, leases, settings.drain_seconds)
         drain.listen()
+        # What every processor does for all of them.
+        maintenance = (
+            Registrar(workers, paces, worker, slots, lambda: claims.pipelines),
+            Admitter(queue, announcer),
+            BatchEnder(batches),
+            Rescuer(queue, announcer, settings),
+            Partitioner(retention),
+            Pruner(retention, store, settings),
+            Sweeper(Orphans(pool), store, settings),
+            Gauges(queue, children),
+            HorizonWatcher(Watch(pool), settings),
+        )
 
         offered = _wanted(settings, children.declarations())
         runs.offers = {info.name: info for info, _ in offered}
@@ -87,7 +119,6 @@ async def run(settings: Settings) -> None:
             claims.wake()
 
         tail = Tail(subscriber, [keys.WAKE, keys.CANCEL], receive, woken)
-        checks = Health()
 
         async def ready() -> None:
             if children.broken.is_set():
@@ -97,25 +128,13 @@ async def run(settings: Settings) -> None:
             background = [
                 group.create_task(task)
                 for task in (
-                    serve(settings.host, settings.health_port, checks),
                     tail.run(),
                     children.watch(),
                     announcer.run(),
                     reporter.run(),
+                    leases.heed(),
                     supervise("heartbeat", leases.heartbeat, settings.heartbeat_seconds, checks),
-                    supervise(
-                        "rescue",
-                        rescuer.Rescuer(queue, announcer, settings).run_once,
-                        rescuer.INTERVAL,
-                        checks,
-                    ),
-                    supervise(
-                        "prune",
-                        pruner.Pruner(queue, store, settings).run_once,
-                        pruner.INTERVAL,
-                        checks,
-                    ),
-                    supervise("gauges", gauges.Gauges(queue, children).run_once, gauges.INTERVAL, checks),
+                    *(_supervised(service, checks) for service in maintenance),
                     supervise("ready", ready, 2.0, checks),
                     supervise("database", lambda: migrate.check(pool), 2.0, checks),
                     supervise("redis", stream.ping, 2.0, checks),
@@ -126,6 +145,22 @@ async def run(settings: Settings) -> None:
             for task in background:
                 task.cancel()
         await announcer.flush()
+        with suppress(Failure):
+            await workers.leave(worker)
+
+
+class _Service(Protocol):
+    """One of `maintenance`; it may change its interval."""
+
+    name: str
+    interval: float
+
+    async def run_once(self) -> None:
+        """One turn."""
+
+
+def _supervised(service: _Service, checks: Health) -> Coroutine[None, None, None]:
+    return supervise(service.name, service.run_once, lambda: service.interval, checks)
 
 
 def _wanted(settings: Settings, declared: list[Declaration]) -> list[tuple[PipelineInfo, int]]:

@@ -10,7 +10,7 @@ waiting when it is not. A slot is free again only when the queue has recorded or
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from itertools import groupby
 from operator import attrgetter
 from uuid import UUID
@@ -19,7 +19,8 @@ import structlog
 
 from safelight.config import Settings
 from safelight.errors import Failure
-from safelight.jobs.job import Lease
+from safelight.jobs.batches import Batches, BatchKey
+from safelight.jobs.job import Change, Lease
 from safelight.jobs.queue import JobQueue
 from safelight.telemetry import metrics
 from safelight_processor.leases import Leases, Run, Unrecorded
@@ -34,6 +35,7 @@ class Claims:
     def __init__(
         self,
         queue: JobQueue,
+        batches: Batches,
         leases: Leases,
         settings: Settings,
         execute: Callable[[Run], Coroutine[None, None, None]],
@@ -42,6 +44,7 @@ class Claims:
         worker: UUID,
     ) -> None:
         self._queue = queue
+        self._batches = batches
         self._leases = leases
         self._settings = settings
         self._execute = execute
@@ -119,10 +122,23 @@ class Claims:
             self._begin(exchanged.leases, tasks)
             # When every slot was filled there may be more; else only news, or a look later on, changes that.
             self._look = self._look or len(exchanged.leases) == slots
+            await self._follow_up(exchanged.changes.values())
         finally:
             self._under_way -= 1
             self._expected -= slots - len(ended)
             self._leases.freed.set()
+
+    async def _follow_up(self, changes: Collection[Change]) -> None:
+        """What an end brings about: room for another of a limited number, perhaps the end of a batch."""
+        gated = any(change.gated for change in changes)
+        batches = {BatchKey(change.key.tenant, change.batch) for change in changes if change.batch}
+        try:
+            if gated and await self._queue.admit():
+                self._look = True
+            if batches:
+                await self._batches.end(batches)
+        except Failure as failure:
+            _log.warning("follow_up.failed", code=failure.code)  # maintenance does it, a little later
 
     def _begin(self, leases: Sequence[Lease], tasks: asyncio.TaskGroup) -> None:
         log = _log.bind()

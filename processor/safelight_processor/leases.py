@@ -13,6 +13,7 @@ from safelight.config import Settings
 from safelight.errors import Failure
 from safelight.jobs.job import Beat, Change, Ended, Fence, Lease
 from safelight.jobs.queue import JobQueue
+from safelight.progress.stream import heed_cancellation
 from safelight.telemetry import metrics
 from safelight.wire.cursor import Cursor
 from safelight.wire.frames import ProgressFrame
@@ -109,6 +110,7 @@ class Leases:
         self._runs: dict[Fence, Run] = {}
         self._ended: list[Unrecorded] = []
         self.freed = asyncio.Event()  # a slot is free, or an end waits to be recorded
+        self._asked = asyncio.Event()
         self.empty = asyncio.Event()
         self.empty.set()
 
@@ -147,10 +149,24 @@ class Leases:
         return ended
 
     def cancel(self, key: JobKey) -> None:
-        """A person asked for the job to stop."""
-        for run in self:
-            if run.lease.key == key:
-                run.interrupt("cancel")
+        """Word has come that a person asked for the job to stop.
+
+        Only a hint: it may be late, and meant for a run before this one. The next heartbeat, which comes at
+        once, knows whether it is true.
+        """
+        if any(run.lease.key == key for run in self):
+            self._asked.set()
+
+    async def heed(self) -> None:
+        """For ever: looks at once when word of a cancel has come."""
+        while True:
+            heed_cancellation()
+            await self._asked.wait()
+            self._asked.clear()
+            try:
+                await self.heartbeat()
+            except Failure as failure:
+                _log.warning("cancel.waits", code=failure.code)  # for the next heartbeat
 
     def interrupt_all(self, why: Why) -> None:
         """Every run is to stop."""

@@ -59,6 +59,12 @@ class Release(Struct, frozen=True):
     delay_seconds: float = 0.0
 
 
+class Park(Struct, frozen=True):
+    """`release` it and `park` its pipeline: what that depends on is away, for all its jobs alike."""
+
+    reason: str
+
+
 class Cancel(Struct, frozen=True):
     """End it as `canceled`."""
 
@@ -67,11 +73,17 @@ class Drop(Struct, frozen=True):
     """Say nothing: somebody else holds the lease, and with it the word."""
 
 
-Outcome = Complete | Fail | Retry | Release | Cancel | Drop
+Outcome = Complete | Fail | Retry | Release | Park | Cancel | Drop
 
 
 def decide(
-    ending: Ending | Interrupted, *, attempt: int, max_attempts: int, crashes: int, delay: float
+    ending: Ending | Interrupted,
+    *,
+    attempt: int,
+    max_attempts: int,
+    crashes: int,
+    delay: float,
+    handed_back: int = 0,
 ) -> Outcome:
     """What becomes of the job.
 
@@ -81,6 +93,7 @@ def decide(
         max_attempts: after how many runs a job is not tried again.
         crashes: how often the job has crashed its child before this run.
         delay: seconds until the next run, should it not be due at once (`safelight.jobs.retry.delay`).
+        handed_back: how often it was released before this run.
     """
     later = delay if attempt < max_attempts else None
     match ending:
@@ -88,6 +101,8 @@ def decide(
             return _interrupted(ending, delay)
         case Finished():
             return Complete(ending.outputs, ending.result)
+        case Failed(code="dependency_unavailable") if handed_back < MOST_HANDED_BACK:
+            return Park(ending.message)
         case Failed():
             return _failed(ending, later)
         case TimedOut():

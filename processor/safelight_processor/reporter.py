@@ -11,7 +11,8 @@ from contextlib import suppress
 import structlog
 
 from safelight.errors import Failure
-from safelight.progress.stream import OUTAGES, News, Stream, heed_cancellation
+from safelight.progress.breaker import OUTAGES
+from safelight.progress.stream import News, Stream, heed_cancellation
 from safelight.telemetry import metrics
 from safelight.wire.cursor import Cursor
 from safelight_processor.leases import Run

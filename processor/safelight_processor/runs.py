@@ -16,9 +16,12 @@ import structlog
 
 from safelight.config import Settings
 from safelight.errors import Failure
+from safelight.jobs.eta import size_class
+from safelight.jobs.gates import Gates
 from safelight.jobs.job import Change, Ended, HandedBack, StoredFile
 from safelight.jobs.queue import JobQueue
 from safelight.jobs.retry import LONGEST, LONGEST_HANDED_BACK, delay
+from safelight.jobs.workers import Paces
 from safelight.progress.announcer import Announcer
 from safelight.progress.stream import News
 from safelight.storage.store import Store
@@ -42,18 +45,22 @@ class Runs:
     def __init__(  # noqa: PLR0913, PLR0917  (the list of what a run needs, once)
         self,
         queue: JobQueue,
+        gates: Gates,
         store: Store,
         children: Children,
         leases: Leases,
+        paces: Paces,
         reporter: Reporter,
         announcer: Announcer,
         scratch: Scratch,
         settings: Settings,
     ) -> None:
         self._queue = queue
+        self._gates = gates
         self._store = store
         self._children = children
         self._leases = leases
+        self._paces = paces
         self._reporter = reporter
         self._announcer = announcer
         self._settings = settings
@@ -162,7 +169,12 @@ class Runs:
             LONGEST if counted else LONGEST_HANDED_BACK,
         )
         return outcome.decide(
-            ending, attempt=lease.attempt, max_attempts=lease.max_attempts, crashes=lease.crashes, delay=wait
+            ending,
+            attempt=lease.attempt,
+            max_attempts=lease.max_attempts,
+            crashes=lease.crashes,
+            handed_back=lease.handed_back,
+            delay=wait,
         )
 
     async def _settle(self, run: Run, decision: outcome.Outcome) -> None:
@@ -195,6 +207,10 @@ class Runs:
                 )
                 metrics.jobs_retried_total.labels(pipeline=run.lease.pipeline, code=code).inc()
                 self._report(run, "retry", change, error)
+            case outcome.Park(reason=why):
+                with suppress(Failure):  # then the others find out for themselves, and say it again
+                    await self._gates.park(run.lease.pipeline, why)
+                await self._settle(run, outcome.Release())
             case outcome.Release(delay_seconds=wait):
                 handed = HandedBack(fence=run.lease.fence, progress=run.progress, delay_seconds=wait)
                 change = await self._patiently(run, lambda: self._release(handed))
@@ -229,6 +245,8 @@ class Runs:
             labels = {"pipeline": run.lease.pipeline, "state": change.state}
             metrics.jobs_completed_total.labels(**labels).inc()
             metrics.job_run_seconds.labels(pipeline=run.lease.pipeline).observe(change.ran)
+            if change.state == "succeeded":
+                self._paces.note(run.lease.pipeline, size_class(run.lease.megapixels), change.ran)
         self._report(run, "complete", change, error)
         return change
 

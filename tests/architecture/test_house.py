@@ -72,6 +72,24 @@ def test_every_module_says_what_it_is():
     assert silent == []
 
 
+def patterns(text: str) -> list[str]:
+    """What stands as an expression for `re`, or as a `pattern`; f-strings as far as they are written out."""
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    given = [node for call in calls if ast.unparse(call.func).startswith("re.") for node in call.args[:1]]
+    given += [word.value for call in calls for word in call.keywords if word.arg == "pattern"]
+    parts = [part for node in given for part in ast.walk(node) if isinstance(part, ast.Constant)]
+    return [part.value for part in parts if isinstance(part.value, str)]
+
+
+def test_no_expression_ends_with_a_dollar_which_lets_a_line_break_follow():
+    assert patterns('re.compile("a$"); Meta(pattern="^b" + "c$")') == ["a$", "^b", "c$"]
+
+    found = [(path.name, pattern) for path in modules() for pattern in patterns(path.read_text())]
+
+    assert len(found) > 10
+    assert [(name, pattern) for name, pattern in found if pattern.endswith("$")] == []
+
+
 @pytest.mark.parametrize("pattern", MACHINES)
 def test_no_file_knows_a_machine_or_an_index(pattern):
     found = []

@@ -30,7 +30,7 @@ class ForgetfulProxy:
         async def ask() -> None:
             enqueues = False
             while data := await reader.read(65536):
-                enqueues = enqueues or b"from enqueue(" in data
+                enqueues = enqueues or b"enqueue(" in data
                 if enqueues and self._job in data and not self.forgotten:
                     self.forgotten += 1
                     deaf.set()

@@ -246,6 +246,58 @@ async def test_deletes_and_puts_of_one_folder_do_not_hinder_each_other(bench: Be
     assert await bench.things() == 0
 
 
+async def listed(bench: Bench, limit: int) -> list[tuple[int, str]]:
+    """Everything, page by page."""
+    found: list[tuple[int, str]] = []
+    after = (0, "")
+    while page := await bench.store.list(after, limit):
+        assert len(page) <= limit
+        found += [(one.tenant, one.key) for one in page]
+        after = found[-1]
+    return found
+
+
+SIBLINGS = ["a/1/x", "a/1/y/z", "a/1/y0", "a/10", "a/1.jpg", "a/1-b/x", "a/1_", "b", "B/1", "0/0", "z"]
+
+
+async def test_all_that_is_stored_is_listed_in_the_order_of_its_keys_once(bench: Bench) -> None:
+    for tenant in (TENANT, OTHER, 10):  # ten comes after eight, not before
+        for key in SIBLINGS:
+            await bench.store.put(tenant, key, chunks(key.encode()))
+    everything = [(tenant, key) for tenant in (TENANT, OTHER, 10) for key in sorted(SIBLINGS)]
+    for limit in (1, 2, 3, 1000):
+        assert await listed(bench, limit) == everything, limit
+
+
+async def test_a_list_goes_on_after_a_key_that_is_gone_meanwhile(bench: Bench) -> None:
+    for key in SIBLINGS:
+        await bench.store.put(TENANT, key, chunks(b"x"))
+    await bench.store.delete(TENANT, "a/1")
+    rest = await bench.store.list((TENANT, "a/1/y/z"), 1000)
+    assert [one.key for one in rest] == ["a/10", "a/1_", "b", "z"]
+    assert [one.key for one in await bench.store.list((TENANT - 1, "z"), 1)] == ["0/0"]
+    assert await bench.store.list((TENANT, "z"), 1000) == []
+
+
+async def test_what_is_listed_has_its_size_and_its_age(bench: Bench) -> None:
+    assert await bench.store.list((0, ""), 10) == []
+    await bench.store.put(TENANT, "j/in/0", chunks(b"x" * 12_345))
+    [found] = await bench.store.list((0, ""), 10)
+    assert (found.tenant, found.key, found.bytes) == (TENANT, "j/in/0", 12_345)
+    assert -1 < found.age < 60
+
+
+async def test_an_unfinished_put_and_what_is_deleted_are_not_listed(bench: Bench) -> None:
+    await bench.store.put(TENANT, "gone", chunks(b"x"))
+    body = Halting(os.urandom(2 * MiB))
+    put = asyncio.create_task(bench.store.put(TENANT, "k", body))
+    await body.halted.wait()
+    await bench.store.delete(TENANT, "gone")
+    assert await bench.store.list((0, ""), 10) == []
+    put.cancel()
+    await asyncio.wait({put})
+
+
 BAD_KEYS = [
     "",
     "/",
@@ -408,6 +460,7 @@ async def test_a_database_that_is_away_is_said_to_be_unavailable(database: str) 
         store.size(TENANT, "k"),
         store.delete(TENANT, "k"),
         store.prune(1),
+        store.list((0, ""), 1),
         anext(aiter(store.read(TENANT, "k"))),
     ):
         with pytest.raises(Failure) as caught:

@@ -73,6 +73,20 @@ def flaky(run: Run, params: Flaky) -> dict[str, Any]:
     return {"calls": calls}
 
 
+class Away(Params, frozen=True):
+    """`down` is a file: while it is there, the outside help of the pipeline is away."""
+
+    down: str
+
+
+@pipeline("away", deadline=10)
+def away(run: Run, params: Away) -> dict[str, Any]:
+    """Needs help from outside."""
+    if Path(params.down).exists():
+        raise Failure("dependency_unavailable", "The model does not answer.")
+    return {"helped": True}
+
+
 class Echo(Params, frozen=True):
     """Whatever is to come back."""
 

@@ -1,11 +1,13 @@
 """The servers that tests run on: a real Postgres and a real Redis, one of each per pytest worker.
 
-The fixtures over them are in tests/conftest.py. Both run without durability, and die with pytest.
+The fixtures over them are in tests/conftest.py. Both run without durability, and die with pytest. Where a
+test ends Postgres itself, its database commits as a real one does (`create(lasting=True)`, tests/chaos).
 """
 
 import asyncio
 import itertools
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
+import psutil
 
 from safelight.db.migrate import migrate
 from safelight_cli.embedded import part as parts
@@ -48,6 +51,16 @@ class Server:
         if self.process is not None:
             parts.kill(self.process)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It takes connections and answers nobody, for as long as the block lasts."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
 
 class PostgresServer(Server):
     """Postgres with a migrated template database, from which every test gets a copy."""
@@ -57,6 +70,13 @@ class PostgresServer(Server):
         self.postgres.prepare()
         self._numbers = itertools.count(1)
         super().__init__(self.postgres.part(), folder / "postgres.log")
+
+    def kill(self) -> None:
+        """Ends it as a crash does; back when its backends have noticed: before that it cannot start again."""
+        alive = self.process is not None and self.process.poll() is None
+        backends = psutil.Process(self.process.pid).children() if self.process and alive else []
+        super().kill()
+        psutil.wait_procs(backends, timeout=30)
 
     @property
     def port(self) -> int:
@@ -81,13 +101,23 @@ class PostgresServer(Server):
         await self._execute(f"create database {TEMPLATE}")
         await migrate(self.dsn(TEMPLATE))
 
-    async def create(self, *, empty: bool = False) -> str:
-        """A new database, migrated unless `empty`; answers its name."""
+    async def create(self, *, empty: bool = False, lasting: bool = False) -> str:
+        """A new database, migrated unless `empty`; answers its name.
+
+        What is committed in a `lasting` one is there after the server was killed, as with `safelight up`: the
+        others may lose the last moments.
+        """
         name = f"test_{next(self._numbers)}"
         template = "template1" if empty else TEMPLATE
         # Twice as fast as through the log, as nothing here outlives the tests.
         await self._execute(f"create database {name} template {template} strategy file_copy")
+        if lasting:
+            await self._execute(f"alter database {name} set synchronous_commit = on")
         return name
+
+    async def rename(self, name: str, new: str) -> None:
+        """Gives a database that nobody uses another name."""
+        await self._execute(f"alter database {name} rename to {new}")
 
     async def drop(self, name: str) -> None:
         """Removes a database, also while somebody is still connected to it."""
@@ -141,7 +171,7 @@ def postgres_server() -> Iterator[PostgresServer]:
             asyncio.run(server.make_template())
             yield server
         finally:
-            server.kill()
+            server.stop()  # killed, it would leave its shared memory on the RAM disk, for ever
             server.postgres.close()
 
 

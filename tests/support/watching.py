@@ -103,10 +103,12 @@ async def watch_polling(
 
 
 async def submit(url: str, pipeline: str, image: bytes, **params: Any) -> Json:
-    """Submits an image; answers the job."""
+    """Submits an image; answers the job, which is a new one."""
     async with httpx.AsyncClient(base_url=url, timeout=60) as http:
         answer = await http.post(
-            "/api/jobs", params={"pipeline": pipeline, "params": json.dumps(params)}, content=image
+            "/api/jobs",
+            params={"pipeline": pipeline, "params": json.dumps(params), "reuse": "false"},
+            content=image,
         )
         assert answer.status_code == 202, answer.text
         return dict(answer.json())

@@ -21,11 +21,11 @@ class Resumed(NamedTuple):
 def resume(told: Cursor | None, job: Job, events: Sequence[Event]) -> Resumed:
     """The way from `told` to the job as it is now; `events` is its timeline.
 
-    A cursor of another incarnation, or one that is ahead of the truth, cannot be continued.
+    A cursor of another incarnation, or one that is beyond the truth, cannot be continued.
     """
     if told is None:
         return Resumed("snapshot")
-    if told.epoch != job.cursor.epoch or told.durable > job.cursor.durable:
+    if told.epoch != job.cursor.epoch or told.is_beyond(job.cursor):
         return Resumed("gap")
     missed = [event for event in events if event.cursor > told.durable]
     expected = range(told.seq + 1, job.cursor.seq + 1)

@@ -13,8 +13,10 @@ from litestar.datastructures import State
 from litestar.params import Parameter
 
 from safelight.errors import Failure
-from safelight.jobs.job import Change, Job
-from safelight.progress.stream import OUTAGES, News
+from safelight.jobs.batches import BatchKey
+from safelight.jobs.job import Job
+from safelight.progress.breaker import OUTAGES
+from safelight.progress.stream import News
 from safelight.telemetry import metrics
 from safelight.wire import resources
 from safelight.wire.cursor import Cursor
@@ -22,9 +24,11 @@ from safelight.wire.frames import StateFrame
 from safelight.wire.key import JobKey
 from safelight.wire.resources import FINAL_STATES
 from safelight_api.services import Services
+from safelight_api.told import Answer
 
 Req = Request[None, None, State]
 _LONGEST_WAIT = 30.0
+_MOST_RETRIED = 200  # jobs of one request
 _CALM = 1.0  # seconds between two answers that tell only progress
 _encode = msgspec.json.Encoder().encode
 
@@ -35,9 +39,15 @@ class Timeline(msgspec.Struct, frozen=True):
     events: list[StateFrame]
 
 
-async def _key(request: Req, services: Services, job_id: UUID, scope: str) -> JobKey:
+async def _readable(request: Req, services: Services, job_id: UUID) -> JobKey:
     caller = await services.auth.caller(request.headers)
-    return caller.key(JobKey(caller.tenant, job_id), scope)
+    return caller.key(JobKey(caller.tenant, job_id), "read")
+
+
+async def _writable(request: Req, services: Services, job_id: UUID) -> tuple[JobKey, bool]:
+    """The job, and whether the answer may tell what came out of it."""
+    caller = await services.auth.caller(request.headers)
+    return caller.key(JobKey(caller.tenant, job_id), "write"), caller.reads
 
 
 @get("/api/jobs/{job_id:uuid}")
@@ -49,23 +59,24 @@ async def read(
     after: Annotated[str | None, Parameter(description="the cursor you have")] = None,
 ) -> Response[resources.Job]:
     """The job. With `wait` and `after` the answer comes when there is news, or when the time is over."""
-    key = await _key(request, services, job_id, "read")
+    key = await _readable(request, services, job_id)
     if wait > 0 and after is not None:
         await _news(services, key, Cursor.parse(after), min(wait, _LONGEST_WAIT))
     etag, body = await _answer(services, key)
     return _conditional(request, services, etag, body)
 
 
-async def _answer(services: Services, key: JobKey) -> tuple[str, bytes]:
-    """ETag and body: remembered in Redis, or read from Postgres and remembered."""
+async def _answer(services: Services, key: JobKey) -> Answer:
+    """What is remembered in Redis, or read from Postgres and remembered; never less than was told here."""
     with suppress(*OUTAGES):
         if found := await services.stream.body(key):
-            return found
+            return services.told.newest(key, Answer(*found))
     job = await services.job(key)
-    etag, body = f'"{job.cursor}"', _encode(await services.presenter.job(job))
+    read_now = Answer(f'"{job.cursor}"', _encode(await services.presenter.job(job)))
+    answer = services.told.newest(key, read_now)
     with suppress(*OUTAGES):
-        await services.stream.remember(key, job.cursor, etag, body)
-    return etag, body
+        await services.stream.remember(key, answer.cursor, *answer)
+    return answer
 
 
 def _conditional(request: Req, services: Services, etag: str, body: bytes) -> Response[resources.Job]:
@@ -87,7 +98,7 @@ def _has_it(told: str | None, etag: str) -> bool:
         theirs, ours = Cursor.parse(told.strip('"')), Cursor.parse(etag.strip('"'))
     except Failure:
         return False
-    return theirs.durable == ours.durable and theirs > ours
+    return theirs.durable == ours.durable and theirs > ours and not theirs.is_beyond(ours)
 
 
 async def _news(services: Services, key: JobKey, after: Cursor, wait: float) -> None:
@@ -97,7 +108,7 @@ async def _news(services: Services, key: JobKey, after: Cursor, wait: float) -> 
     with services.hub.watch(key) as mailbox, suppress(TimeoutError):
         async with asyncio.timeout(wait):
             job = await services.job(key)
-            while job.cursor <= after and job.state not in FINAL_STATES and not services.stopping.is_set():
+            while job.cursor <= after and not (_is_over(job, after) or services.stopping.is_set()):
                 mailbox.told(job.cursor)
                 await mailbox.wait()
                 # A bar that moves once a second is smooth; an answer for each step would be a flood.
@@ -110,6 +121,11 @@ async def _news(services: Services, key: JobKey, after: Cursor, wait: float) -> 
                     return
 
 
+def _is_over(job: Job, after: Cursor) -> bool:
+    """Whether nothing can come after this cursor: the job has ended, or never was there."""
+    return job.state in FINAL_STATES or after.is_beyond(job.cursor)
+
+
 @get("/api/jobs")
 async def index(
     request: Req,
@@ -118,58 +134,96 @@ async def index(
         resources.State | None, Parameter(query="state", description="jobs in this state")
     ] = None,
     pipeline: str | None = None,
+    code: Annotated[str | None, Parameter(description="failed jobs with this error code")] = None,
     limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
     page: Annotated[str | None, Parameter(description="`next` of the page before")] = None,
 ) -> resources.JobPage:
-    """My jobs, newest first."""
-    caller = await services.auth.caller(request.headers)
-    tenant = caller.owner("read")
-    jobs = await services.queue.list(
-        tenant, state=only, pipeline=pipeline, before=_unpage(page), limit=limit + 1
-    )
-    shown = [await services.presenter.job(job) for job in jobs[:limit]]
-    return resources.JobPage(shown, _page(jobs[limit - 1]) if len(jobs) > limit else None)
+    """My jobs, newest first; failed ones by their end."""
+    tenant = (await services.auth.caller(request.headers)).owner("read")
+    by_end, before = only == "failed" or code is not None, _unpage(page)
+    if by_end:
+        jobs = await services.queue.failed(
+            tenant, pipeline=pipeline, code=code, before=before, limit=limit + 1
+        )
+    else:
+        jobs = await services.queue.list(
+            tenant, state=only, pipeline=pipeline, before=before, limit=limit + 1
+        )
+    shown = [await services.presenter.job(job, alone=False) for job in jobs[:limit]]
+    return resources.JobPage(shown, _page(jobs[limit - 1], by_end=by_end) if len(jobs) > limit else None)
 
 
 @post("/api/jobs/{job_id:uuid}/cancel", status_code=200)
 async def cancel(request: Req, services: Services, job_id: UUID) -> resources.Job:
     """Cancels a job: at once when it waits, within a second or so when it runs."""
-    key = await _key(request, services, job_id, "write")
-    change = await services.queue.cancel(key)
-    job = await services.job(key)
-    if change is None:
+    key, reads = await _writable(request, services, job_id)
+    job = await cancel_job(services, key)
+    if job is None:
+        await services.job(key)
         raise Failure("job_finished")
+    return await services.presenter.job(job, reads=reads)
+
+
+async def cancel_job(services: Services, key: JobKey) -> Job | None:
+    """Cancels a job and tells of it; None when it is not live."""
+    change = await services.queue.cancel(key)
+    if change is None:
+        return None
+    job = await services.job(key)
     metrics.jobs_canceled_total.labels(pipeline=job.pipeline).inc()
     if change.state == "canceled":
         services.announcer.publish(News(key, change.cursor, change.frame(job.traceparent)))
+        if change.batch is not None:
+            await services.batches.end([BatchKey(key.tenant, change.batch)])
     else:
         services.announcer.cancel(key)
-    return await services.presenter.job(job)
+    return job
 
 
 @post("/api/jobs/{job_id:uuid}/retry", status_code=202)
 async def retry(request: Req, services: Services, job_id: UUID) -> resources.Job:
     """A failed or canceled job runs again, under the same id and with the next epoch."""
-    key = await _key(request, services, job_id, "write")
-    change: Change | None = await services.queue.reopen(key)
-    job = await services.job(key)
-    if change is None:
+    key, reads = await _writable(request, services, job_id)
+    job = await reopen_job(services, key)
+    if job is None:
+        job = await services.job(key)
         raise Failure("job_finished" if job.state == "succeeded" else "job_not_finished")
+    return await services.presenter.job(job, reads=reads)
+
+
+async def reopen_job(services: Services, key: JobKey) -> Job | None:
+    """Has a failed or canceled job run again and tells of it; None when it is not in such a state."""
+    change = await services.queue.reopen(key)
+    if change is None:
+        return None
+    job = await services.job(key)
     services.announcer.publish(News(key, change.cursor, change.frame(job.traceparent)))
     services.announcer.wake()
-    return await services.presenter.job(job)
+    return job
+
+
+@post("/api/jobs/retry", status_code=202)
+async def retry_failed(
+    request: Req, services: Services, pipeline: str | None = None, code: str | None = None
+) -> resources.Changed:
+    """My failed jobs of one kind run again, the newest first; `more` says that there are others."""
+    tenant = (await services.auth.caller(request.headers)).owner("write")
+    failed = await services.queue.failed(tenant, pipeline=pipeline, code=code, limit=_MOST_RETRIED + 1)
+    again = [await reopen_job(services, job.key) for job in failed[:_MOST_RETRIED]]
+    return resources.Changed(sum(job is not None for job in again), len(failed) > _MOST_RETRIED)
 
 
 @get("/api/jobs/{job_id:uuid}/events")
 async def events(request: Req, services: Services, job_id: UUID) -> Timeline:
     """What happened to a job, in order."""
-    job = await services.job(await _key(request, services, job_id, "read"))
+    job = await services.job(await _readable(request, services, job_id))
     past = await services.queue.timeline(job)
     return Timeline([await services.presenter.event(job, event) for event in past])
 
 
-def _page(last: Job) -> str:
-    text = f"{last.created_at.isoformat()}|{last.key.id}"
+def _page(last: Job, *, by_end: bool) -> str:
+    at = last.finished_at if by_end and last.finished_at else last.created_at
+    text = f"{at.isoformat()}|{last.key.id}"
     return urlsafe_b64encode(text.encode()).decode()
 
 
@@ -177,7 +231,7 @@ def _unpage(page: str | None) -> tuple[datetime, UUID] | None:
     if page is None:
         return None
     try:
-        created_at, _, job_id = urlsafe_b64decode(page).decode().partition("|")
-        return datetime.fromisoformat(created_at), UUID(job_id)
+        at, _, job_id = urlsafe_b64decode(page).decode().partition("|")
+        return datetime.fromisoformat(at), UUID(job_id)
     except ValueError:
         raise Failure("bad_request", "The page cannot be read; use `next` of the page before.") from None

@@ -22,6 +22,8 @@ from safelight_api.upload.sniff import Header, Sniffer
 
 # Slower than a phone at the edge of its net; else a byte before each time-out would hold an upload for ever.
 _SLOWEST = 4 * 1024  # bytes per second, on average
+# Seconds for all of a body. Bytes that are still no job's after a day are taken for left behind.
+_LONGEST = 12 * 3600.0
 _LINGER_SECONDS = 10.0
 _LINGER_BYTES = 256 * 1024 * 1024
 _LONGEST_NAME = 120  # characters
@@ -180,7 +182,7 @@ async def _paced(
 ) -> AsyncGenerator[bytes, None]:
     """The body as it comes, for as long as it does come, and all of it."""
     clock = asyncio.get_running_loop().time
-    received, waited = 0, 0.0
+    received, waited, opened = 0, 0.0, clock()
     while True:
         began = clock()
         try:
@@ -195,7 +197,7 @@ async def _paced(
         waited += clock() - began
         received += len(chunk)
         metrics.upload_bytes_total.inc(len(chunk))
-        if waited > idle_seconds + received / _SLOWEST:
+        if waited > idle_seconds + received / _SLOWEST or clock() - opened > _LONGEST:
             raise Failure("body_incomplete", "The upload was too slow.")
         if chunk:
             yield chunk

@@ -26,6 +26,11 @@ export interface Job {
   pipeline: string;
   /** 0 waits for all others, 1 is normal, 3 is first. */
   priority: number;
+  batch: string | null;
+  /** Jobs of its pipeline before it; null when it does not wait for its turn. Not in lists. */
+  queue_position: number | null;
+  /** Seconds until the end, and of these until its begin; null when nobody can tell. Not in lists. */
+  eta: { p50: number; p90: number; wait_p50: number; wait_p90: number } | null;
   state: State;
   reason: string;
   stage: string | null;

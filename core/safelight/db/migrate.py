@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from safelight.db.pool import outages
+from safelight.db.pool import MISFITS, misfit, outages
 from safelight.db.statements import load
 from safelight.errors import Failure
 
@@ -36,8 +36,16 @@ def migrations() -> list[Migration]:
 
 
 async def migrate(database_url: str) -> list[str]:
-    """Brings the schema up to date; answers the names of what was applied."""
-    connection = await asyncpg.connect(database_url, timeout=30, command_timeout=600)
+    """Brings the schema up to date; answers the names of what was applied.
+
+    Raises:
+        Failure: `setting_invalid`: there is no such database, or it is not open to us.
+        OSError: Postgres is away.
+    """
+    try:
+        connection = await asyncpg.connect(database_url, timeout=30, command_timeout=600)
+    except MISFITS as error:
+        raise misfit(error) from error
     try:
         return [step.name for step in migrations() if await _apply(connection, step)]
     finally:
@@ -60,13 +68,15 @@ async def check(pool: asyncpg.Pool) -> None:
     """Whether this code fits the schema: its own version or one newer.
 
     Raises:
-        Failure: `schema_mismatch`, saying what to do; `unavailable`.
+        Failure: `schema_mismatch` or `setting_invalid`, saying what to do; `unavailable`.
     """
     async with outages():
         try:
             found = await pool.fetchval(_SQL["version"])
         except asyncpg.UndefinedTableError:
             found = None
+        except MISFITS as error:
+            raise misfit(error) from error
     needed = migrations()[-1].number
     if found is None or found < needed:
         raise Failure(

@@ -26,6 +26,17 @@ OUTAGES: tuple[type[BaseException], ...] = (
     asyncpg.ReadOnlySQLTransactionError,  # a replica, just before it takes over
     asyncpg.LockNotAvailableError,
 )
+# What is said when the address leads to no database, to one that is not open to us, or not migrated.
+# People put that right while processes wait: the end of one would only be another start that fails.
+MISFITS: tuple[type[BaseException], ...] = (
+    asyncpg.ClientConfigurationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+)
 
 
 @asynccontextmanager
@@ -61,7 +72,7 @@ async def _leave_as_it_is(connection: asyncpg.Connection) -> None:
 
 @asynccontextmanager
 async def outages() -> AsyncIterator[None]:
-    """Turns what Postgres raises while it is away into `Failure("unavailable")`.
+    """Turns what Postgres raises while it is away, or not fit for us, into `Failure("unavailable")`.
 
     A value that it cannot take (a NUL in a text, a date without a zone) is the caller's: `bad_request`.
     """
@@ -69,5 +80,11 @@ async def outages() -> AsyncIterator[None]:
         yield
     except asyncpg.DataError as error:
         raise Failure("bad_request") from error
-    except OUTAGES as error:
+    except (*MISFITS, *OUTAGES) as error:
         raise Failure("unavailable") from error
+
+
+def misfit(error: BaseException) -> Failure:
+    """The sentence for whoever set the address. It says what Postgres said, so it is not for a client."""
+    words = str(error).partition("\n")[0]
+    return Failure("setting_invalid", f"SAFELIGHT_DATABASE_URL: {words}")

@@ -1,6 +1,142 @@
 -- Generated from the migrations by `make generate`. Read it, never edit it.
 
-CREATE FUNCTION public.enqueue(tenants integer[], ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[], most_attempts smallint[], traceparents text[], lanes integer[], flows integer[], places integer[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], flow_tenants integer[], flow_lanes integer[]) RETURNS TABLE(created boolean, head bigint)
+CREATE FUNCTION public.admit(most integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  admitted integer := 0;
+  before integer;
+  room jsonb := '{}';   -- what is left, of tenants ('t5') and of pipelines ('pscan')
+  flow record;
+  spot tid;
+begin
+  if not pg_try_advisory_xact_lock(5381923) then
+    return 0;
+  end if;
+  loop
+    before := admitted;
+    for flow in
+      with recursive waiting as (
+        (select tenant_id, pipeline from ready where held = 'room' order by tenant_id, pipeline limit 1)
+        union all
+        select next.* from waiting w cross join lateral (
+          select tenant_id, pipeline from ready
+          where held = 'room' and (tenant_id, pipeline) > (w.tenant_id, w.pipeline)
+          order by tenant_id, pipeline
+          limit 1
+        ) next
+      )
+      select w.tenant_id, w.pipeline, 't' || w.tenant_id as t, 'p' || w.pipeline as p,
+             tenant.max_running as t_most, pipeline.max_running as p_most
+      from waiting w
+      left join tenant on tenant.id = w.tenant_id
+      left join pipeline on pipeline.name = w.pipeline
+      where not exists (
+        select from pause where pause.tenant_id = w.tenant_id and (expires_at is null or expires_at > now())
+      )
+      order by random()
+    loop
+      exit when admitted >= most;
+      if flow.t_most is not null and not room ? flow.t then
+        room := room || jsonb_build_object(flow.t, flow.t_most - (
+          select count(*) from ready where tenant_id = flow.tenant_id and gated and held is null
+        ));
+      end if;
+      if flow.p_most is not null and not room ? flow.p then
+        room := room || jsonb_build_object(flow.p, flow.p_most - (
+          select count(*) from ready where pipeline = flow.pipeline and gated and held is null
+        ));
+      end if;
+      continue when (room ->> flow.t)::integer <= 0 or (room ->> flow.p)::integer <= 0;
+
+      select ctid into spot from ready
+      where tenant_id = flow.tenant_id and pipeline = flow.pipeline and held = 'room' and run_at <= now()
+      order by priority desc, rank
+      limit 1
+      for update skip locked;
+      continue when spot is null;
+      update ready set held = null where ctid = spot;
+      admitted := admitted + 1;
+      if room ? flow.t then
+        room := room || jsonb_build_object(flow.t, (room ->> flow.t)::integer - 1);
+      end if;
+      if room ? flow.p then
+        room := room || jsonb_build_object(flow.p, (room ->> flow.p)::integer - 1);
+      end if;
+    end loop;
+    exit when admitted = before or admitted >= most;
+  end loop;
+  return admitted;
+end $$;
+
+CREATE FUNCTION public.bury(of_tenant integer, of_id uuid) RETURNS boolean
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+  if not exists (select from forgotten where tenant_id = of_tenant and id = of_id) then
+    return false;
+  end if;
+  delete from ready where tenant_id = of_tenant and job_id = of_id;
+  delete from job where tenant_id = of_tenant and id = of_id;
+  return true;
+end $$;
+
+CREATE FUNCTION public.detach_day(before timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+  oldest text;
+begin
+  perform pg_advisory_xact_lock(5381922);
+  select name into oldest from done_day
+  where attached and day < (before at time zone 'UTC')::date
+  order by day
+  limit 1;
+  if oldest is not null then
+    execute format('alter table done detach partition %I', oldest);
+  end if;
+  return oldest;
+end $$;
+
+CREATE FUNCTION public.drop_day(of_day text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET lock_timeout TO '100ms'
+    AS $$
+begin
+  if not exists (select from done_day where name = of_day and not attached) then
+    return false;
+  end if;
+  execute format('drop table %I', of_day);
+  return true;
+end $$;
+
+CREATE FUNCTION public.drop_month(before timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+  oldest text;
+begin
+  perform pg_advisory_xact_lock(5381922);
+  select relname into oldest
+  from pg_class join pg_inherits on inhrelid = oid
+  where inhparent = 'forgotten'::regclass
+    and to_date(right(relname, 6), 'YYYYMM') + interval '1 month' <= before at time zone 'UTC'
+  order by relname
+  limit 1;
+  if oldest is not null then
+    execute format('drop table %I', oldest);
+  end if;
+  return oldest;
+end $$;
+
+CREATE FUNCTION public.enqueue(tenants integer[], ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[], contents bytea[], batches uuid[], weights real[], most_attempts smallint[], traceparents text[], lanes integer[], flows integer[], places integer[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], flow_tenants integer[], flow_lanes integer[]) RETURNS TABLE(id uuid, created boolean, refused boolean, gated boolean, head bigint)
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
@@ -10,23 +146,65 @@ declare
   heads bigint[];
   starts bigint[];   -- the rank of the next job of each flow
   steps bigint[];
+  gates boolean[];   -- whether a flow is gated
+  rooms integer[];   -- how many more jobs it may have
+  twins uuid[];      -- of each job: one of the same content that runs, waits or has succeeded
 begin
+  perform pg_advisory_xact_lock_shared(5381924, tenant_id)
+  from (select distinct tenant_id from unnest(flow_tenants) as u (tenant_id) order by 1) t;
+  perform pg_advisory_xact_lock_shared(5381925, name)
+  from (select distinct hashtext(pipeline) as name from unnest(lane_pipelines) as u (pipeline) order by 1) p;
+
+  if num_nonnulls(variadic contents) > 0 then
+    perform pg_advisory_xact_lock(hashtextextended(encode(content, 'hex'), tenant_id))
+    from (select distinct tenant_id, content from unnest(tenants, contents) as u (tenant_id, content)
+          where content is not null order by 2, 1) c;
+    twins := array(
+      select twin.id
+      from unnest(tenants, contents) with ordinality as u (tenant_id, content, ask)
+      left join lateral (
+        select j.id from job j
+        where j.tenant_id = u.tenant_id and j.content = u.content
+          and (exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
+               or (select d.state from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
+                   order by d.epoch desc limit 1) = 'succeeded')
+        order by j.created_at desc
+        limit 1
+      ) twin on true
+      order by ask
+    );
+  end if;
+
   heads := array(
     select coalesce(waiting.rank, (extract(epoch from now()) * 1e9)::bigint)
     from unnest(lane_pipelines, lane_priorities, lane_lows) with ordinality as l (pipeline, priority, low, lane)
     left join lateral (
       select rank from ready
-      where pipeline = l.pipeline and priority = l.priority and rank >= l.low and not delayed and state = 'queued'
+      where pipeline = l.pipeline and priority = l.priority and rank >= l.low and held is null and state = 'queued'
       order by rank
       limit 1
     ) waiting on true
     order by lane
   );
-  select array_agg(greatest(heads[f.lane], last.rank + f.step) order by f.flow), array_agg(f.step order by f.flow)
-  into starts, steps
+  select array_agg(greatest(heads[f.lane], last.rank + f.step) order by f.flow),
+         array_agg(f.step order by f.flow),
+         array_agg(f.gated order by f.flow),
+         array_agg(f.room order by f.flow)
+  into starts, steps, gates, rooms
   from (
-    select u.*, 1000 / coalesce((select weight from tenant where id = u.tenant_id), 1) as step
+    select u.*, 1000 / coalesce(t.weight, 1) as step,
+           is_gated(u.tenant_id, lane_pipelines[u.lane]) as gated,
+           least(
+             case when t.max_queued is not null then t.max_queued - (
+               select count(*) from (select from ready where tenant_id = t.id limit t.max_queued) q
+             ) end,
+             case when p.max_queued is not null then p.max_queued - (
+               select count(*) from (select from ready where pipeline = p.name limit p.max_queued) q
+             ) end
+           ) as room
     from unnest(flow_tenants, flow_lanes) with ordinality as u (tenant_id, lane, flow)
+    left join tenant t on t.id = u.tenant_id
+    left join pipeline p on p.name = lane_pipelines[u.lane]
   ) f
   left join lateral (
     select rank from ready
@@ -38,28 +216,32 @@ begin
 
   return query
   with asked as materialized (
-    select * from unnest(tenants, ids, params_texts, inputs_texts, fingerprints, idempotency_keys, most_attempts,
-                         traceparents, lanes, flows, places) with ordinality
-      as t (tenant_id, id, params, inputs, fingerprint, idempotency_key, max_attempts, traceparent, lane, flow, place, ask)
+    select * from unnest(tenants, ids, params_texts, inputs_texts, fingerprints, idempotency_keys, contents, batches, weights,
+                         most_attempts, traceparents, lanes, flows, places) with ordinality
+      as t (tenant_id, id, params, inputs, fingerprint, idempotency_key, content, batch_id, weight, max_attempts,
+            traceparent, lane, flow, place, ask)
   ), accepted as (
-    insert into job (tenant_id, id, pipeline, priority, params, inputs, fingerprint, idempotency_key, max_attempts, traceparent)
+    insert into job (tenant_id, id, pipeline, priority, params, inputs, fingerprint, idempotency_key, content, batch_id,
+                     weight, max_attempts, traceparent)
     select tenant_id, id, lane_pipelines[lane], lane_priorities[lane], params::jsonb, inputs::jsonb, fingerprint,
-           idempotency_key, max_attempts, traceparent
+           idempotency_key, content, batch_id, weight, max_attempts, traceparent
     from asked
+    where (rooms[flow] is null or place < rooms[flow]) and twins[ask] is null
     on conflict do nothing
     returning tenant_id, id
   ), placed as (
-    insert into ready (tenant_id, job_id, pipeline, priority, rank, max_attempts, epoch, seq, state, reason)
+    insert into ready (tenant_id, job_id, pipeline, priority, rank, gated, held, max_attempts, batch_id, epoch, seq, state,
+                       reason)
     select a.tenant_id, a.id, lane_pipelines[a.lane], lane_priorities[a.lane], starts[a.flow] + a.place * steps[a.flow],
-           a.max_attempts, 1, 1, 'queued', 'submitted'
+           gates[a.flow], case when gates[a.flow] then 'room' end, a.max_attempts, a.batch_id, 1, 1, 'queued', 'submitted'
     from accepted join asked a using (tenant_id, id)
   )
-  select accepted.id is not null, heads[a.lane]
+  select coalesce(twins[a.ask], a.id), accepted.id is not null, a.place >= rooms[a.flow] is true, gates[a.flow], heads[a.lane]
   from asked a left join accepted using (tenant_id, id)
   order by a.ask;
 end $$;
 
-CREATE FUNCTION public.exchange(tenants integer[], ids uuid[], lease_epochs integer[], states text[], reasons text[], progresses real[], stages text[], results text[], outputs_texts text[], errors text[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], slots integer, worker uuid, lease_seconds double precision) RETURNS TABLE(claimed boolean, tenant_id integer, job_id uuid, epoch integer, seq integer, lease_epoch integer, attempt smallint, state text, reason text, seconds double precision, max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb, traceparent text)
+CREATE FUNCTION public.exchange(tenants integer[], ids uuid[], lease_epochs integer[], states text[], reasons text[], progresses real[], stages text[], results text[], outputs_texts text[], errors text[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], slots integer, worker uuid, lease_seconds double precision) RETURNS TABLE(claimed boolean, tenant_id integer, job_id uuid, epoch integer, seq integer, lease_epoch integer, attempt smallint, state text, reason text, seconds double precision, gated boolean, batch_id uuid, max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb, traceparent text)
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
@@ -69,6 +251,7 @@ CREATE FUNCTION public.exchange(tenants integer[], ids uuid[], lease_epochs inte
 #variable_conflict use_column
 declare
   spots tid[] := '{}';
+  paused text[];
   lane integer;
 begin
   if cardinality(ids) > 0 then
@@ -78,34 +261,37 @@ begin
       using unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
         as e (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
       where r.tenant_id = e.tenant_id and r.job_id = e.job_id and r.state = 'running' and r.lease_epoch = e.lease_epoch
-      returning r.tenant_id, r.job_id, r.pipeline, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since, r.opened_at,
-                r.started_at, r.cancel_requested_at is not null as canceled,
-                e.state, e.reason, e.progress, e.stage, e.result, e.outputs, e.error
+      returning r.tenant_id, r.job_id, r.pipeline, r.gated, r.batch_id, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since,
+                r.opened_at, r.started_at, r.cancel_requested_at is not null as canceled,
+                case when r.cancel_requested_at is null then e.state else 'canceled' end as state,
+                case when r.cancel_requested_at is null then e.reason else 'canceled' end as reason,
+                e.progress, e.stage, e.result, e.outputs, e.error
     ), recorded as (
       insert into done (tenant_id, job_id, pipeline, epoch, seq, state, reason, attempt, lease_epoch, opened_at, claimed_at,
                         started_at, progress, stage, result, outputs, error)
-      select tenant_id, job_id, pipeline, epoch, seq + 1,
-             case when canceled then 'canceled' else state end,
-             case when canceled then 'canceled' else reason end,
-             attempt, lease_epoch, opened_at, since, started_at, progress, stage,
+      select tenant_id, job_id, pipeline, epoch, seq + 1, state, reason, attempt, lease_epoch, opened_at, since,
+             started_at, progress, stage,
              case when not canceled then result::jsonb end,
              case when canceled then '[]' else outputs::jsonb end,
              case when not canceled then error::jsonb end
       from gone
-      returning tenant_id, job_id, epoch, seq, lease_epoch, attempt, state, reason, finished_at, claimed_at
     )
-    select false, tenant_id, job_id, epoch, seq, lease_epoch, attempt, state, reason,
-           extract(epoch from finished_at - claimed_at)::float8,
+    select false, tenant_id, job_id, epoch, seq + 1, lease_epoch, attempt, state, reason,
+           extract(epoch from now() - since)::float8, gated, batch_id,
            null::smallint, null::smallint, null::text, null::smallint, null::bigint, null::jsonb, null::jsonb, null::text
-    from recorded;
+    from gone;
   end if;
 
+  if slots > 0 then
+    paused := array(select pipeline from pause where pipeline is not null and (expires_at is null or expires_at > now()));
+  end if;
   for lane in 1 .. cardinality(lane_pipelines) loop
     exit when cardinality(spots) >= slots;
+    continue when lane_pipelines[lane] = any (paused);
     if lane_priorities[lane] = lane_priorities[1] then  -- each pipeline comes with every priority, so here it is met once
       spots := spots || array(
         select ctid from ready
-        where pipeline = lane_pipelines[lane] and delayed and run_at <= now()
+        where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
           and state = 'queued' and cancel_requested_at is null
         order by run_at
         limit (slots - cardinality(spots) + 1) / 2
@@ -115,7 +301,7 @@ begin
     spots := spots || array(
       select ctid from ready
       where pipeline = lane_pipelines[lane] and priority = lane_priorities[lane] and rank >= lane_lows[lane]
-        and not delayed and state = 'queued' and cancel_requested_at is null
+        and held is null and state = 'queued' and cancel_requested_at is null
       order by rank
       limit slots - cardinality(spots)
       for update skip locked
@@ -124,9 +310,10 @@ begin
 
   for lane in 1 .. cardinality(lane_pipelines) loop  -- slots that nobody else wants
     exit when cardinality(spots) >= slots or lane_priorities[lane] <> lane_priorities[1];
+    continue when lane_pipelines[lane] = any (paused);
     spots := spots || array(
       select ctid from ready
-      where pipeline = lane_pipelines[lane] and delayed and run_at <= now()
+      where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
         and state = 'queued' and cancel_requested_at is null and ctid <> all (spots)
       order by run_at
       limit slots - cardinality(spots)
@@ -140,28 +327,60 @@ begin
       update ready r
       set state = 'running', reason = 'claimed', seq = r.seq + 1, attempt = r.attempt + 1,
           lease_epoch = r.lease_epoch + 1, since = now(), started_at = coalesce(r.started_at, now()), worker_id = worker,
-          lease_expires_at = now() + make_interval(secs => lease_seconds), delayed = false,
+          lease_expires_at = now() + make_interval(secs => lease_seconds), held = null,
           progress = 0, progress_n = 0, stage = null, status = null
       from unnest(spots) as p (spot)
       where r.ctid = p.spot
       returning r.*
     )
     select true, t.tenant_id, t.job_id, t.epoch, t.seq, t.lease_epoch, t.attempt, t.state, t.reason,
-           extract(epoch from now() - t.run_at)::float8, t.max_attempts, t.crashes, t.pipeline, t.priority, t.rank,
+           extract(epoch from now() - t.run_at)::float8, t.gated, t.batch_id, t.max_attempts, t.crashes, t.pipeline, t.priority, t.rank,
            j.params, j.inputs, j.traceparent
     from taken t join job j on j.tenant_id = t.tenant_id and j.id = t.job_id;
   end if;
 end $$;
 
+CREATE FUNCTION public.is_gated(of_tenant integer, of_pipeline text) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+  select exists (select from tenant where id = of_tenant and max_running is not null)
+      or exists (select from pipeline where name = of_pipeline and max_running is not null)
+      or exists (select from pause where tenant_id = of_tenant and (expires_at is null or expires_at > now()))
+$$;
+
+CREATE FUNCTION public.keep_known(of_day text, first bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $_$
+declare
+  next bigint := first + 200;
+begin
+  execute format($sql$
+    with known as materialized (
+      select d.ctid as spot
+      from %1$I d join job j on j.tenant_id = d.tenant_id and j.id = d.job_id
+      where d.ctid >= $1 and d.ctid < $2
+      for key share of j
+    ), back as (
+      delete from %1$I d using known k where d.ctid = k.spot
+      returning d.*
+    )
+    insert into done select * from back
+  $sql$, of_day) using format('(%s,0)', first)::tid, format('(%s,0)', next)::tid;
+  return case when next * current_setting('block_size')::bigint < pg_relation_size(of_day::regclass) then next end;
+end $_$;
+
 CREATE FUNCTION public.make_done_partitions(days integer) RETURNS integer
     LANGUAGE plpgsql
+    SET lock_timeout TO '100ms'
     AS $$
 declare
   first date;
   made integer := 0;
 begin
   perform pg_advisory_xact_lock(5381922);
-  select greatest((now() at time zone 'UTC')::date, max((finished_at at time zone 'UTC')::date) + 1) into first
+  select greatest((now() at time zone 'UTC')::date, (max(finished_at) at time zone 'UTC')::date + 1) into first
   from done_unplaced;
   for day in 0 .. days loop
     if to_regclass('done_' || to_char(first + day, 'YYYYMMDD')) is null then
@@ -174,6 +393,72 @@ begin
     end if;
   end loop;
   return made;
+end $$;
+
+CREATE FUNCTION public.make_forgotten_partitions() RETURNS integer
+    LANGUAGE plpgsql
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+  first timestamp;
+  name text;
+  made integer := 0;
+begin
+  perform pg_advisory_xact_lock(5381922);
+  for ahead in 0 .. 1 loop
+    first := date_trunc('month', now() at time zone 'UTC') + make_interval(months => ahead);
+    name := 'forgotten_' || to_char(first, 'YYYYMM');
+    if to_regclass(name) is null then
+      execute format('create table %I (like forgotten including defaults including constraints)', name);
+      execute format('alter table forgotten attach partition %I for values from (%L) to (%L)',
+                     name, first || '+00', first + interval '1 month' || '+00');
+      made := made + 1;
+    end if;
+  end loop;
+  return made;
+end $$;
+
+CREATE FUNCTION public.prune(tenants integer[], ids uuid[], before timestamp with time zone, by_row boolean) RETURNS TABLE(id bigint, tenant_id integer, keys text[])
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  spots tid[];
+begin
+  spots := array(
+    select j.ctid
+    from unnest(tenants, ids) as t (tenant_id, id) join job j on j.tenant_id = t.tenant_id and j.id = t.id
+    for update of j skip locked
+  );
+  return query
+  with old as materialized (
+    select j.tenant_id, j.id, j.inputs
+    from unnest(spots) as s (spot) join job j on j.ctid = s.spot
+    where not exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
+      and not exists (select from done d where d.tenant_id = j.tenant_id and d.job_id = j.id and d.finished_at >= before)
+  ), runs as (
+    delete from attempt a using old o where a.tenant_id = o.tenant_id and a.job_id = o.id
+  ), ends as (
+    delete from done d using old o where by_row and d.tenant_id = o.tenant_id and d.job_id = o.id
+  ), ends_of_no_day as (
+    delete from done_unplaced d using old o where not by_row and d.tenant_id = o.tenant_id and d.job_id = o.id
+  ), remembered as (
+    insert into forgotten (tenant_id, id, reason) select tenant_id, id, 'retention' from old
+  ), gone as (
+    delete from job j using old o where j.tenant_id = o.tenant_id and j.id = o.id
+  )
+  insert into debris (tenant_id, keys)
+  select tenant_id,
+         array(select i ->> 'key' from jsonb_array_elements(inputs) i where starts_with(i ->> 'key', id || '/')) || (id || '/out')
+  from old
+  returning id, tenant_id, keys;
+  if cardinality(spots) < cardinality(ids) then
+    return next;
+  end if;
 end $$;
 
 CREATE TABLE public.api_key (
@@ -203,6 +488,16 @@ CREATE TABLE public.attempt (
     CONSTRAINT attempt_reason CHECK ((reason = ANY (ARRAY['retry'::text, 'released'::text, 'rescued'::text])))
 );
 
+CREATE TABLE public.batch (
+    tenant_id integer NOT NULL,
+    id uuid NOT NULL,
+    size integer NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    round integer DEFAULT 1 NOT NULL,
+    CONSTRAINT batch_size CHECK ((size > 0))
+);
+
 CREATE TABLE public.blob (
     tenant_id integer NOT NULL,
     key text NOT NULL COLLATE pg_catalog."C",
@@ -227,6 +522,22 @@ CREATE TABLE public.blob_loose (
     put_id uuid NOT NULL,
     abandoned boolean DEFAULT false NOT NULL,
     since timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.debris (
+    id bigint NOT NULL,
+    tenant_id integer NOT NULL,
+    keys text[] NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE public.debris ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.debris_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE public.done (
@@ -254,197 +565,14 @@ CREATE TABLE public.done (
 )
 PARTITION BY RANGE (finished_at);
 
-CREATE TABLE public.done_20261125 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261126 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261127 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261128 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261129 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261130 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261201 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
-
-CREATE TABLE public.done_20261202 (
-    tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
-    job_id uuid CONSTRAINT done_job_id_not_null NOT NULL,
-    pipeline text CONSTRAINT done_pipeline_not_null NOT NULL COLLATE pg_catalog."C",
-    epoch integer CONSTRAINT done_epoch_not_null NOT NULL,
-    seq integer CONSTRAINT done_seq_not_null NOT NULL,
-    state text CONSTRAINT done_state_not_null NOT NULL,
-    reason text CONSTRAINT done_reason_not_null NOT NULL,
-    attempt smallint CONSTRAINT done_attempt_not_null NOT NULL,
-    lease_epoch integer CONSTRAINT done_lease_epoch_not_null NOT NULL,
-    opened_at timestamp with time zone CONSTRAINT done_opened_at_not_null NOT NULL,
-    claimed_at timestamp with time zone,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone DEFAULT now() CONSTRAINT done_finished_at_not_null NOT NULL,
-    progress real CONSTRAINT done_progress_not_null NOT NULL,
-    stage text,
-    result jsonb,
-    outputs jsonb DEFAULT '[]'::jsonb CONSTRAINT done_outputs_not_null NOT NULL,
-    error jsonb,
-    CONSTRAINT done_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'canceled'::text]))),
-    CONSTRAINT failed_has_an_error CHECK (((state = 'failed'::text) = (error IS NOT NULL))),
-    CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
-);
+CREATE VIEW public.done_day AS
+ SELECT (relname)::text AS name,
+    to_date("right"((relname)::text, 8), 'YYYYMMDD'::text) AS day,
+    relispartition AS attached
+   FROM pg_class
+  WHERE ((relkind = 'r'::"char") AND (relname ~ '^done_\d{8}$'::text) AND (relnamespace = ( SELECT pg_class_1.relnamespace
+           FROM pg_class pg_class_1
+          WHERE (pg_class_1.oid = ('public.done'::regclass)::oid))));
 
 CREATE TABLE public.done_unplaced (
     tenant_id integer CONSTRAINT done_tenant_id_not_null NOT NULL,
@@ -470,6 +598,15 @@ CREATE TABLE public.done_unplaced (
     CONSTRAINT only_success_has_outputs CHECK (((state = 'succeeded'::text) OR ((outputs = '[]'::jsonb) AND (result IS NULL))))
 );
 
+CREATE TABLE public.forgotten (
+    forgotten_at timestamp with time zone DEFAULT now() NOT NULL,
+    tenant_id integer NOT NULL,
+    id uuid NOT NULL,
+    reason text NOT NULL,
+    CONSTRAINT forgotten_reason CHECK ((reason = 'retention'::text))
+)
+PARTITION BY RANGE (forgotten_at);
+
 CREATE TABLE public.job (
     tenant_id integer NOT NULL,
     id uuid NOT NULL,
@@ -479,6 +616,9 @@ CREATE TABLE public.job (
     inputs jsonb NOT NULL,
     fingerprint bytea NOT NULL,
     idempotency_key text,
+    content bytea,
+    batch_id uuid,
+    weight real NOT NULL,
     max_attempts smallint NOT NULL,
     traceparent text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
@@ -490,8 +630,10 @@ CREATE TABLE public.ready (
     pipeline text NOT NULL COLLATE pg_catalog."C",
     priority smallint NOT NULL,
     rank bigint NOT NULL,
-    delayed boolean DEFAULT false NOT NULL,
+    held text,
+    gated boolean DEFAULT false NOT NULL,
     max_attempts smallint NOT NULL,
+    batch_id uuid,
     epoch integer NOT NULL,
     seq integer NOT NULL,
     state text NOT NULL,
@@ -512,6 +654,7 @@ CREATE TABLE public.ready (
     status text,
     error jsonb,
     CONSTRAINT attempts_are_counted CHECK (((attempt >= 0) AND (attempt <= max_attempts))),
+    CONSTRAINT ready_held CHECK (((held IS NULL) OR ((held = ANY (ARRAY['delay'::text, 'room'::text])) AND (NOT (gated AND (held = 'delay'::text))) AND (state = 'queued'::text)))),
     CONSTRAINT ready_priority CHECK (((priority >= 0) AND (priority <= 3))),
     CONSTRAINT ready_state CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text]))),
     CONSTRAINT running_has_a_lease CHECK (((state = 'running'::text) = ((lease_expires_at IS NOT NULL) AND (worker_id IS NOT NULL))))
@@ -523,6 +666,8 @@ CREATE VIEW public.job_now AS
     j.id,
     j.pipeline,
     j.priority,
+    j.batch_id,
+    j.weight,
     j.max_attempts,
     j.inputs,
     j.traceparent,
@@ -582,11 +727,35 @@ CREATE VIEW public.job_now AS
           ORDER BY done.epoch DESC
          LIMIT 1) d ON (true));
 
+CREATE TABLE public.pause (
+    id integer NOT NULL,
+    tenant_id integer,
+    pipeline text COLLATE pg_catalog."C",
+    owner text NOT NULL,
+    reason text NOT NULL,
+    seconds double precision,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    CONSTRAINT pause_of_one CHECK (((tenant_id IS NULL) <> (pipeline IS NULL)))
+);
+
+ALTER TABLE public.pause ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.pause_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.pipeline (
-    name text NOT NULL,
+    name text NOT NULL COLLATE pg_catalog."C",
     version text NOT NULL,
     declaration json NOT NULL,
-    registered_at timestamp with time zone DEFAULT now() NOT NULL
+    max_running integer,
+    max_queued integer,
+    registered_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT pipeline_limits CHECK (((max_running > 0) AND (max_queued > 0)))
 );
 
 CREATE TABLE public.schema_migration (
@@ -610,11 +779,21 @@ ALTER TABLE public.signing_key ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
     CACHE 1
 );
 
+CREATE TABLE public.sweep (
+    tenant_id integer NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C",
+    taken_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.tenant (
     id integer NOT NULL,
     name text NOT NULL,
     weight smallint DEFAULT 1 NOT NULL,
+    max_priority smallint DEFAULT 3 NOT NULL,
+    max_running integer,
+    max_queued integer,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tenant_limits CHECK ((((max_priority >= 0) AND (max_priority <= 3)) AND (max_running > 0) AND (max_queued > 0))),
     CONSTRAINT tenant_weight CHECK (((weight >= 1) AND (weight <= 1000)))
 );
 
@@ -627,21 +806,14 @@ ALTER TABLE public.tenant ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     CACHE 1
 );
 
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261125 FOR VALUES FROM ('2026-11-25 00:00:00+00') TO ('2026-11-26 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261126 FOR VALUES FROM ('2026-11-26 00:00:00+00') TO ('2026-11-27 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261127 FOR VALUES FROM ('2026-11-27 00:00:00+00') TO ('2026-11-28 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261128 FOR VALUES FROM ('2026-11-28 00:00:00+00') TO ('2026-11-29 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261129 FOR VALUES FROM ('2026-11-29 00:00:00+00') TO ('2026-11-30 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261130 FOR VALUES FROM ('2026-11-30 00:00:00+00') TO ('2026-12-01 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261201 FOR VALUES FROM ('2026-12-01 00:00:00+00') TO ('2026-12-02 00:00:00+00');
-
-ALTER TABLE ONLY public.done ATTACH PARTITION public.done_20261202 FOR VALUES FROM ('2026-12-02 00:00:00+00') TO ('2026-12-03 00:00:00+00');
+CREATE TABLE public.worker (
+    id uuid NOT NULL,
+    slots smallint NOT NULL,
+    pipelines text[] NOT NULL,
+    paces jsonb NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (fillfactor='50');
 
 ALTER TABLE ONLY public.done ATTACH PARTITION public.done_unplaced DEFAULT;
 
@@ -650,6 +822,9 @@ ALTER TABLE ONLY public.api_key
 
 ALTER TABLE ONLY public.attempt
     ADD CONSTRAINT attempt_pkey PRIMARY KEY (tenant_id, job_id, lease_epoch);
+
+ALTER TABLE ONLY public.batch
+    ADD CONSTRAINT batch_pkey PRIMARY KEY (tenant_id, id);
 
 ALTER TABLE ONLY public.blob_chunk
     ADD CONSTRAINT blob_chunk_pkey PRIMARY KEY (tenant_id, put_id, n);
@@ -660,38 +835,23 @@ ALTER TABLE ONLY public.blob_loose
 ALTER TABLE ONLY public.blob
     ADD CONSTRAINT blob_pkey PRIMARY KEY (tenant_id, key);
 
+ALTER TABLE ONLY public.debris
+    ADD CONSTRAINT debris_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.done
     ADD CONSTRAINT done_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261125
-    ADD CONSTRAINT done_20261125_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261126
-    ADD CONSTRAINT done_20261126_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261127
-    ADD CONSTRAINT done_20261127_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261128
-    ADD CONSTRAINT done_20261128_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261129
-    ADD CONSTRAINT done_20261129_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261130
-    ADD CONSTRAINT done_20261130_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261201
-    ADD CONSTRAINT done_20261201_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
-
-ALTER TABLE ONLY public.done_20261202
-    ADD CONSTRAINT done_20261202_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
 
 ALTER TABLE ONLY public.done_unplaced
     ADD CONSTRAINT done_unplaced_pkey PRIMARY KEY (tenant_id, job_id, epoch, finished_at);
 
+ALTER TABLE ONLY public.forgotten
+    ADD CONSTRAINT forgotten_pkey PRIMARY KEY (tenant_id, id, forgotten_at);
+
 ALTER TABLE ONLY public.job
     ADD CONSTRAINT job_pkey PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.pause
+    ADD CONSTRAINT pause_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.pipeline
     ADD CONSTRAINT pipeline_pkey PRIMARY KEY (name);
@@ -711,75 +871,56 @@ ALTER TABLE ONLY public.tenant
 ALTER TABLE ONLY public.tenant
     ADD CONSTRAINT tenant_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.worker
+    ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
+
 CREATE UNIQUE INDEX api_key_id ON public.api_key USING btree (id);
+
+CREATE INDEX batch_ended ON public.batch USING btree (ended_at) WHERE (ended_at IS NOT NULL);
+
+CREATE INDEX batch_open ON public.batch USING btree (created_at) WHERE (ended_at IS NULL);
 
 CREATE INDEX blob_loose_since ON public.blob_loose USING btree (since);
 
-CREATE INDEX done_failed ON ONLY public.done USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+CREATE INDEX done_failed ON ONLY public.done USING btree (tenant_id, finished_at DESC, job_id DESC) WHERE (state = 'failed'::text);
 
-CREATE INDEX done_20261125_tenant_id_finished_at_idx ON public.done_20261125 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+CREATE INDEX done_finished ON ONLY public.done USING btree (finished_at);
 
-CREATE INDEX done_20261126_tenant_id_finished_at_idx ON public.done_20261126 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+CREATE INDEX done_unplaced_finished_at_idx ON public.done_unplaced USING btree (finished_at);
 
-CREATE INDEX done_20261127_tenant_id_finished_at_idx ON public.done_20261127 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+CREATE INDEX done_unplaced_tenant_id_finished_at_job_id_idx ON public.done_unplaced USING btree (tenant_id, finished_at DESC, job_id DESC) WHERE (state = 'failed'::text);
 
-CREATE INDEX done_20261128_tenant_id_finished_at_idx ON public.done_20261128 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+CREATE INDEX job_batch ON public.job USING btree (batch_id, tenant_id) WHERE (batch_id IS NOT NULL);
 
-CREATE INDEX done_20261129_tenant_id_finished_at_idx ON public.done_20261129 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
-
-CREATE INDEX done_20261130_tenant_id_finished_at_idx ON public.done_20261130 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
-
-CREATE INDEX done_20261201_tenant_id_finished_at_idx ON public.done_20261201 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
-
-CREATE INDEX done_20261202_tenant_id_finished_at_idx ON public.done_20261202 USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
-
-CREATE INDEX done_unplaced_tenant_id_finished_at_idx ON public.done_unplaced USING btree (tenant_id, finished_at DESC) WHERE (state = 'failed'::text);
+CREATE INDEX job_content ON public.job USING btree (content, tenant_id) WHERE (content IS NOT NULL);
 
 CREATE UNIQUE INDEX job_idempotency_key ON public.job USING btree (tenant_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
-CREATE INDEX job_newest ON public.job USING btree (tenant_id, created_at DESC, id DESC);
+CREATE INDEX job_newest ON public.job USING btree (((tenant_id + 0)), created_at DESC, id DESC);
 
-CREATE INDEX ready_due ON public.ready USING btree (pipeline, run_at) WHERE delayed;
+CREATE UNIQUE INDEX pause_pipeline ON public.pause USING btree (pipeline) WHERE (pipeline IS NOT NULL);
+
+CREATE UNIQUE INDEX pause_tenant ON public.pause USING btree (tenant_id) WHERE (tenant_id IS NOT NULL);
+
+CREATE INDEX ready_admitted ON public.ready USING btree (tenant_id, pipeline) WHERE (gated AND (held IS NULL));
+
+CREATE INDEX ready_batch ON public.ready USING btree (batch_id, tenant_id) WHERE (batch_id IS NOT NULL);
+
+CREATE INDEX ready_due ON public.ready USING btree (pipeline, run_at) WHERE (held = 'delay'::text);
 
 CREATE INDEX ready_flow ON public.ready USING btree (pipeline, priority, tenant_id, rank);
 
-CREATE INDEX ready_rank ON public.ready USING btree (pipeline, priority, rank) WHERE (NOT delayed);
+CREATE INDEX ready_held ON public.ready USING btree (tenant_id, pipeline, priority DESC, rank) WHERE (held = 'room'::text);
 
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261125_pkey;
+CREATE INDEX ready_rank ON public.ready USING btree (pipeline, priority, rank) WHERE (held IS NULL);
 
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261125_tenant_id_finished_at_idx;
+CREATE UNIQUE INDEX sweep_is_one_row ON public.sweep USING btree ((true));
 
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261126_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261126_tenant_id_finished_at_idx;
-
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261127_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261127_tenant_id_finished_at_idx;
-
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261128_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261128_tenant_id_finished_at_idx;
-
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261129_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261129_tenant_id_finished_at_idx;
-
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261130_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261130_tenant_id_finished_at_idx;
-
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261201_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261201_tenant_id_finished_at_idx;
-
-ALTER INDEX public.done_pkey ATTACH PARTITION public.done_20261202_pkey;
-
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_20261202_tenant_id_finished_at_idx;
+ALTER INDEX public.done_finished ATTACH PARTITION public.done_unplaced_finished_at_idx;
 
 ALTER INDEX public.done_pkey ATTACH PARTITION public.done_unplaced_pkey;
 
-ALTER INDEX public.done_failed ATTACH PARTITION public.done_unplaced_tenant_id_finished_at_idx;
+ALTER INDEX public.done_failed ATTACH PARTITION public.done_unplaced_tenant_id_finished_at_job_id_idx;
 
 ALTER TABLE ONLY public.api_key
     ADD CONSTRAINT api_key_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenant(id);

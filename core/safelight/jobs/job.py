@@ -1,7 +1,8 @@
 """Values of the queue: what is asked for, what is claimed, how a run ends, what a job is."""
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -32,6 +33,11 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+def megapixels(files: Iterable[StoredFile]) -> float:
+    """Of these images together."""
+    return sum(file.width * file.height for file in files) / 1e6
+
+
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to enqueue; its input bytes are stored already. `params` is JSON text."""
 
@@ -45,6 +51,23 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int
     traceparent: str
     priority: int = 1
+    content: bytes | None = None  # a job of the same content may answer instead; None: none may
+    batch: UUID | None = None
+    weight: float = 1.0  # its share in the progress of its batch
+    named: bool = False  # its client chose the id, and may have chosen it before
+
+
+class Accepted(NamedTuple):
+    """What became of a job that was to be enqueued: new, refused as its queue is full, or else a repeat.
+
+    `id` is another job's where that has the same content.
+    """
+
+    id: UUID
+    created: bool
+    refused: bool
+    gated: bool  # held until `admit` lets it in
+    expired: bool = False  # its id is that of a job that is forgotten
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +97,11 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     def fence(self) -> Fence:
         """What its writes carry."""
         return Fence(self.tenant, self.id, self.lease_epoch)
+
+    @property
+    def megapixels(self) -> float:
+        """Of all its images."""
+        return megapixels(self.inputs)
 
     @property
     def handed_back(self) -> int:
@@ -129,6 +157,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     lease_epoch: int = 0
     ran: float = 0.0
     cancel_requested: bool = False
+    gated: bool = False  # it makes room for another
+    batch: UUID | None = None
     worker: UUID | None = None
     traceparent: str = ""
 
@@ -171,6 +201,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     key: JobKey
     pipeline: str
     priority: int
+    batch: UUID | None
     state: State
     reason: str
     cursor: Cursor
@@ -191,6 +222,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None
     cancel_requested_at: datetime | None
     traceparent: str
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """A job that was pruned: why, and when."""
+
+    reason: Literal["retention"]
+    at: datetime
 
 
 class Depth(msgspec.Struct, frozen=True):

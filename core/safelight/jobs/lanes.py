@@ -7,6 +7,10 @@ Ranks only grow, so a reader may start where it left off. What it would find bef
 that came back (a retry, a rescue) and dead rows, which Postgres cannot remove while somebody holds an old
 snapshot; then reading from the front costs more with every job that ends. So the front is read again when
 that is cheap, or when it has not been for a while: at the most a twentieth of the time goes into it.
+
+A job that is enqueued behind a flood of another tenant's gets the rank at which the lane is in that moment,
+and when it is committed readers are further. So a reader begins at the rank at which it was a moment ago,
+and where a look from the front finds what was left behind, it goes on from there.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +21,10 @@ NORMAL: Final = 1
 _UPSIDE_DOWN: Final = 8  # every so many looks begin with the lowest priority, so that nothing starves
 _CHEAP: Final = 0.05  # seconds; a look from the front that takes less may be had at any time
 _SHARE: Final = 20  # one that takes more may be had after so many times as long
-_AGE: Final = 1.0  # seconds after which the front is read again although there is enough behind it
+_AGE: Final = 0.25  # seconds after which the front is read again although there is enough behind it
+_LAG: Final = (
+    0.1  # seconds that a commit may take without being passed; a reader is one to two of them behind
+)
 
 
 class Lane(NamedTuple):
@@ -31,7 +38,8 @@ class Lanes:
     """What one reader remembers of the lanes it reads."""
 
     def __init__(self) -> None:
-        self._low: dict[Lane, int] = {}
+        self._lows: list[dict[Lane, int]] = [{}, {}, {}]  # now, some time ago, and some more
+        self._lagged_at = float("-inf")
         self._looks = 0
         self._front_at = float("-inf")
         self._front_took = (0.0, 0.0)  # the last two: one that was slow by chance does not count
@@ -49,7 +57,7 @@ class Lanes:
         """Whether this look begins at the front; `now` is seconds of a steady clock."""
         if not self._affordable(now):
             return False
-        return self._hungry or now - self._front_at >= _AGE
+        return self._hungry or now - self._front_at >= max(_AGE, _SHARE * min(self._front_took))
 
     def again(self, now: float, *, front: bool, short: bool) -> bool:
         """Whether a look that found too little is worth another one, from the front."""
@@ -57,19 +65,25 @@ class Lanes:
 
     def low(self, lane: Lane) -> int:
         """The rank below which this reader has taken what there was."""
-        return self._low.get(lane, 0)
+        return self._lows[-1].get(lane, 0)
 
     def looked(self, now: float, took: float, *, front: bool, short: bool) -> None:
         """A look is over: it took so many seconds, and was short when there was less than asked for."""
         self._hungry = short
+        if now - self._lagged_at >= _LAG:
+            self._lows, self._lagged_at = [dict(self._lows[0]), *self._lows[:-1]], now
         if front:
             self._front_at, self._front_took = now, (self._front_took[1], took)
 
-    def claimed(self, found: Iterable[tuple[Lane, int]]) -> None:
+    def claimed(self, found: Iterable[tuple[Lane, int]], *, front: bool) -> None:
         """What a look took: lanes and ranks."""
+        highest: dict[Lane, int] = {}
         for lane, rank in found:
-            if rank > self._low.get(lane, 0):
-                self._low[lane] = rank
+            highest[lane] = max(rank, highest.get(lane, 0))
+        for lane, rank in highest.items():
+            self._lows[0][lane] = max(rank, self._lows[0].get(lane, 0))
+            if front:
+                self._lows[-1][lane] = min(rank, self._lows[-1].get(lane, 0))
 
     def _affordable(self, now: float) -> bool:
         took = min(self._front_took)

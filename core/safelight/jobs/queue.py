@@ -25,6 +25,7 @@ from safelight.errors import CATALOGUE, Failure
 from safelight.jobs import records
 from safelight.jobs.combiner import Combiner
 from safelight.jobs.job import (
+    Accepted,
     Beat,
     Change,
     Depth,
@@ -32,6 +33,7 @@ from safelight.jobs.job import (
     Event,
     Exchanged,
     Fence,
+    Forgotten,
     HandedBack,
     Job,
     Lease,
@@ -54,7 +56,8 @@ _NOBODY = UUID(int=0)
 
 def _unique(job: NewJob) -> Sequence[tuple[int, object]]:
     """What two jobs of one statement may not share."""
-    return [(job.tenant, job.id)] + ([(job.tenant, job.idempotency_key)] if job.idempotency_key else [])
+    given = (job.id, job.idempotency_key, job.content)
+    return [(job.tenant, one) for one in given if one is not None]
 
 
 def _numbers(things: Iterable[Thing]) -> dict[Thing, int]:
@@ -93,28 +96,35 @@ class JobQueue:
     async def enqueue(self, job: NewJob) -> tuple[UUID, bool]:
         """Accepts a job, durably; answers its id and whether it is new.
 
-        A repeat (same id or idempotency key, same fingerprint) answers the id of the first.
+        A repeat (same id or idempotency key, same fingerprint) answers the id of the first, and so does a job
+        with the content of one that runs, waits or has succeeded.
 
         Raises:
-            Failure: `id_taken` or `idempotency_key_reused` when the fingerprint differs, `unavailable`.
+            Failure: `id_taken` or `idempotency_key_reused` when the fingerprint differs, `job_expired` when
+                the id is that of a job that is forgotten, `queue_full` when the tenant or the pipeline has as
+                many jobs as it may, `unavailable`.
         """
         for _ in range(_TRIES):
-            if await self._accept.ask(job):
-                return job.id, True
-            found = await self._rows("find_repeat", job.tenant, job.id, job.idempotency_key)
-            if found:
-                first = found[0]
+            accepted = await self._accept.ask(job)
+            if accepted.created and accepted.gated:
+                await self.admit()
+            if accepted.expired:
+                raise Failure("job_expired")
+            if accepted.created or accepted.id != job.id:
+                return accepted.id, accepted.created
+            repeats = await self._rows("find_repeat", job.tenant, job.id, job.idempotency_key)
+            if repeats:
+                first = repeats[0]
                 if first["fingerprint"] != job.fingerprint:
                     raise Failure("id_taken" if first["same_id"] else "idempotency_key_reused")
                 return first["id"], False
+            if accepted.refused:
+                raise Failure("queue_full")
             # The first was forgotten at this very moment, so this one is no repeat.
         raise Failure("unavailable")
 
-    async def enqueue_many(self, jobs: Sequence[NewJob]) -> Sequence[bool]:
-        """Accepts jobs in one commit, durably; answers for each whether it is new.
-
-        No two of them may share an id or an idempotency key.
-        """
+    async def enqueue_many(self, jobs: Sequence[NewJob]) -> Sequence[Accepted]:
+        """Accepts jobs in one commit, durably. No two of them may share an id, a key or a content."""
         lanes = [Lane(job.pipeline, job.priority) for job in jobs]
         flows = [(job.tenant, lane) for job, lane in zip(jobs, lanes, strict=True)]
         lane_numbers, flow_numbers = _numbers(lanes), _numbers(flows)
@@ -127,6 +137,9 @@ class JobQueue:
             [_json(job.inputs) for job in jobs],
             [job.fingerprint for job in jobs],
             [job.idempotency_key for job in jobs],
+            [job.content for job in jobs],
+            [job.batch for job in jobs],
+            [job.weight for job in jobs],
             [job.max_attempts for job in jobs],
             [job.traceparent for job in jobs],
             [lane_numbers[lane] for lane in lanes],
@@ -137,15 +150,23 @@ class JobQueue:
             [self._heads.get(lane, 0) for lane in lane_numbers],
             [tenant for tenant, _ in flow_numbers],
             [lane_numbers[lane] for _, lane in flow_numbers],
+            [job.named for job in jobs],
         )
         for lane, row in zip(lanes, rows, strict=True):
             self._heads[lane] = max(row["head"], self._heads.get(lane, 0))
-        return [row["created"] for row in rows]
+        return [
+            Accepted(row["id"], row["created"], row["refused"], row["gated"], row["expired"]) for row in rows
+        ]
 
     async def get(self, key: JobKey) -> Job | None:
         """The job, or None when there is no such job for this tenant."""
         rows = await self._rows("get", *key)
         return records.job(rows[0]) if rows else None
+
+    async def forgotten(self, key: JobKey) -> Forgotten | None:
+        """What is remembered of a job that was pruned, or None."""
+        rows = await self._rows("forgotten", *key)
+        return Forgotten(rows[0]["reason"], rows[0]["forgotten_at"]) if rows else None
 
     async def list(
         self,
@@ -160,6 +181,24 @@ class JobQueue:
         created_at, last = before or (None, None)
         rows = await self._rows("list", tenant, state, pipeline, created_at, last, limit)
         return [records.job(row) for row in rows]
+
+    async def failed(
+        self,
+        tenant: int,
+        *,
+        pipeline: str | None = None,
+        code: str | None = None,
+        before: tuple[datetime, UUID] | None = None,
+        limit: int = 50,
+    ) -> Sequence[Job]:
+        """A tenant's jobs that have failed, the newest end first; `before` is where the last page ended."""
+        finished_at, last = before or (None, None)
+        rows = await self._rows("failed", tenant, pipeline, code, finished_at, last, limit)
+        return [records.job(row) for row in rows]
+
+    async def list_batch(self, tenant: int, batch: UUID, limit: int) -> Sequence[Job]:
+        """The jobs of a batch, in the order in which they came."""
+        return [records.job(row) for row in await self._rows("list_batch", tenant, batch, limit)]
 
     async def timeline(self, job: Job) -> Sequence[Event]:
         """Every durable event of this incarnation, in order, without gaps."""
@@ -191,6 +230,8 @@ class JobQueue:
                     progress=row["progress"],
                     worker=row["worker_id"],
                     cancel_requested=True,
+                    gated=row["gated"],
+                    batch=row["batch_id"],
                 )
             job = await self.get(key)
             if job is None or job.finished_at is not None:
@@ -215,6 +256,8 @@ class JobQueue:
                 return None
             if not await connection.fetchval(_SQL["is_newest"], *key, row["epoch"]):
                 raise _OvertakenError
+            if row["batch_id"] is not None:
+                await connection.fetch(_SQL["reopen_batch"], key.tenant, row["batch_id"])
         return Cursor(row["epoch"], row["seq"])
 
     async def pipelines(self) -> Sequence[PipelineInfo]:
@@ -285,12 +328,17 @@ class JobQueue:
         leases = [records.lease(row) for row in taken]
         if lanes:
             now, short = time.monotonic(), len(taken) < slots
-            self._lanes.claimed((Lane(row["pipeline"], row["priority"]), row["rank"]) for row in taken)
+            ranks = ((Lane(row["pipeline"], row["priority"]), row["rank"]) for row in taken)
+            self._lanes.claimed(ranks, front=front)
             self._lanes.looked(now, now - began, front=front, short=short)
             if self._lanes.again(now, front=front, short=short):
                 rest = await self.exchange([], pipelines, slots - len(taken), worker, lease_seconds)
                 leases += rest.leases
         return Exchanged(changes=changes, leases=leases)
+
+    async def admit(self, most: int = 200) -> int:
+        """Lets in gated jobs for which there is room now; answers how many. Anybody may, at any time."""
+        return int((await self._rows("admit", most))[0][0])
 
     async def heartbeat(self, beats: Sequence[Beat], lease_seconds: float) -> dict[Fence, bool]:
         """Renews leases; answers those that still hold, each with whether its cancel was asked for."""
@@ -317,13 +365,12 @@ class JobQueue:
         crashed: bool = False,
         progress: float = 0.0,
     ) -> Change | None:
-        """Queues the job again for later, or ends it as its cancel was accepted; None when the lease was lost."""
+        """Queues the job again for later, or ends it when its cancel was accepted meanwhile.
+
+        None when the lease was lost.
+        """
         rows = await self._rows("retry", *fence, delay_seconds, _json(error), crashed, progress)
-        if not rows:
-            return None
-        return records.change(
-            rows[0], tenant_id=fence.tenant, job_id=fence.id, lease_epoch=fence.lease_epoch
-        )
+        return records.change(rows[0], lease_epoch=fence.lease_epoch) if rows else None
 
     async def release(self, runs: Sequence[HandedBack]) -> Sequence[Change]:
         """Hands runs back, each with its attempt, at once or for later; ends those whose cancel was accepted.
@@ -345,14 +392,6 @@ class JobQueue:
     async def depth(self) -> Sequence[Depth]:
         """What waits and what runs."""
         return [Depth(*row.values()) for row in await self._rows("depth")]
-
-    async def prune(self, retention_seconds: float, limit: int = 500) -> Sequence[JobKey]:
-        """Forgets jobs that ended long ago; the caller removes their bytes."""
-        async with outages(), self._pool.acquire() as connection, connection.transaction():
-            found = await connection.fetch(_SQL["lock_old"], retention_seconds, limit)
-            tenants, ids = [row["tenant_id"] for row in found], [row["id"] for row in found]
-            rows = await connection.fetch(_SQL["prune"], tenants, ids, retention_seconds)
-        return [JobKey(row["tenant_id"], row["id"]) for row in rows]
 
 
 def _fences(fences: Iterable[Fence]) -> tuple[Sequence[int], Sequence[UUID], Sequence[int]]:

@@ -54,6 +54,8 @@ def change(row: asyncpg.Record, **more: Any) -> Change:
         ran=given.get("ran", 0.0),
         worker=given.get("worker_id"),
         traceparent=given.get("traceparent", ""),
+        gated=given.get("gated", False),
+        batch=given.get("batch_id"),
     )
 
 
@@ -68,6 +70,8 @@ def recorded(row: asyncpg.Record, progress: float) -> Change:
         progress=progress,
         lease_epoch=row["lease_epoch"],
         ran=row["seconds"],
+        gated=row["gated"],
+        batch=row["batch_id"],
     )
 
 
@@ -78,6 +82,7 @@ def job(row: asyncpg.Record) -> Job:
         key=JobKey(row["tenant_id"], row["id"]),
         pipeline=row["pipeline"],
         priority=row["priority"],
+        batch=row["batch_id"],
         state=row["state"],
         reason=row["reason"],
         cursor=Cursor(row["epoch"], row["seq"], row["progress_n"] if running else 0),

@@ -27,6 +27,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     tenant: int
     tenant_name: str
+    max_priority: int  # of its tenant
     name: str
     scopes: list[str]
     created_at: datetime
@@ -93,6 +94,7 @@ def _key(row: asyncpg.Record) -> ApiKey:
         id=row["id"],
         tenant=row["tenant_id"],
         tenant_name=row["tenant_name"],
+        max_priority=row["max_priority"],
         name=row["name"],
         scopes=row["scopes"],
         created_at=row["created_at"],

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from safelight.progress.stream import OUTAGES, News, Stream, heed_cancellation
+from safelight.progress.breaker import OUTAGES
+from safelight.progress.stream import News, Stream, heed_cancellation
 from safelight.telemetry import metrics
 from safelight.wire.key import JobKey
 

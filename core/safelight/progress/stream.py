@@ -12,17 +12,14 @@ import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from safelight.errors import Failure
 from safelight.progress import keys
+from safelight.progress.breaker import OUTAGES, Breaker
 from safelight.wire.cursor import Cursor
 from safelight.wire.frames import ProgressFrame, StateFrame, encode
 from safelight.wire.key import JobKey
 from safelight.wire.resources import FINAL_STATES
-
-# What a command raises while Redis is away. A caller goes on without it.
-OUTAGES: tuple[type[BaseException], ...] = (RedisError, OSError, TimeoutError)
 
 _decode_progress = msgspec.json.Decoder(ProgressFrame).decode
 _LUA = {
@@ -32,15 +29,22 @@ _LUA = {
 
 
 def connect(url: str, *, timeout: float = 1.0) -> Redis:
-    """A client that gives up soon and does not retry: a hint that comes late is none."""
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=15,
-        max_connections=64,
-    )
+    """A client that gives up soon and does not retry: a hint that comes late is none.
+
+    Raises:
+        Failure: `setting_invalid`: the address is none.
+    """
+    try:
+        return Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=15,
+            max_connections=64,
+        )
+    except ValueError as error:
+        raise Failure("setting_invalid", f"SAFELIGHT_REDIS_URL: {error}") from None
 
 
 def heed_cancellation() -> None:
@@ -70,6 +74,8 @@ class Stream:
         self._publish = redis.register_script(_LUA["publish"])
         self._remember = redis.register_script(_LUA["remember"])
         self._asked: dict[str, asyncio.Future[bytes | None]] = {}
+        # Around what a person waits for; what is published waits in a queue, and is worth every try.
+        self._breaker = Breaker(redis.ping)
 
     async def publish(self, news: News) -> bool:
         """Tells the watchers; False when something newer is known.
@@ -99,15 +105,17 @@ class Stream:
 
     async def latest(self, key: JobKey) -> ProgressFrame | None:
         """The newest progress that is known, for a job that runs."""
-        frame = await self._redis.hget(keys.top(key), "f")
+        with self._breaker:
+            frame = await self._redis.hget(keys.top(key), "f")
         return _decode_progress(frame) if frame else None
 
     async def remember(self, key: JobKey, cursor: Cursor, etag: str, body: bytes) -> None:
         """Keeps an answer for the next poller, for two seconds at most."""
-        await self._remember(
-            keys=[keys.top(key), keys.body(key)],
-            args=[*cursor, etag.encode() + b"\n" + body, keys.BODY_MS, keys.TOP_SECONDS],
-        )
+        with self._breaker:
+            await self._remember(
+                keys=[keys.top(key), keys.body(key)],
+                args=[*cursor, etag.encode() + b"\n" + body, keys.BODY_MS, keys.TOP_SECONDS],
+            )
 
     async def body(self, key: JobKey) -> tuple[str, bytes] | None:
         """The remembered answer: its ETag and its bytes.
@@ -115,18 +123,21 @@ class Stream:
         Everybody who asks in the same turn of the loop shares one MGET: a command's cost is mostly
         its round trip, and a thousand pollers come in bursts.
         """
-        name = keys.body(key)
+        with self._breaker:
+            found = await asyncio.shield(self._ask(keys.body(key)))
+        if found is None:
+            return None
+        etag, _, answer = found.partition(b"\n")
+        return etag.decode(), answer
+
+    def _ask(self, name: str) -> "asyncio.Future[bytes | None]":
         asked = self._asked.get(name)
         if asked is None:
             loop = asyncio.get_running_loop()
             if not self._asked:
                 loop.call_soon(lambda: loop.create_task(self._fetch()))
             asked = self._asked[name] = loop.create_future()
-        found = await asyncio.shield(asked)
-        if found is None:
-            return None
-        etag, _, answer = found.partition(b"\n")
-        return etag.decode(), answer
+        return asked
 
     async def _fetch(self) -> None:
         asked, self._asked = self._asked, {}

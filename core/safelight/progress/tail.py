@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 from redis.asyncio import Redis
 
-from safelight.progress.stream import OUTAGES, heed_cancellation
+from safelight.progress.breaker import OUTAGES
+from safelight.progress.stream import heed_cancellation
 from safelight.wire.cursor import Cursor
 from safelight.wire.key import JobKey
 

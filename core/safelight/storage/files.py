@@ -9,14 +9,15 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 from uuid import uuid4
 
 from safelight.errors import Failure
-from safelight.storage.store import Stored, check_key, check_prefix, pieces, span
+from safelight.storage.store import Found, Stored, check_key, check_prefix, pieces, span
 
 _PIECE = 1024 * 1024
 _TRIES = 5
@@ -72,6 +73,10 @@ class FileStore:
         """See `Store.delete`."""
         return await _in_thread(self._delete, self._path(tenant, check_prefix(prefix)))
 
+    async def list(self, after: tuple[int, str], limit: int) -> Sequence[Found]:
+        """See `Store.list`. It reads the folders on the way, those with the last keys whole."""
+        return await _in_thread(self._list, after, limit)
+
     async def prune(self, older_than_seconds: float) -> int:
         """See `Store.prune`."""
         return await _in_thread(self._prune, time.time() - older_than_seconds)
@@ -96,6 +101,25 @@ class FileStore:
             for folder in _folders(path, self._root):
                 folder.rmdir()
         return gone
+
+    def _list(self, after: tuple[int, str], limit: int) -> Sequence[Found]:
+        found: list[Found] = []
+        now = time.time()
+        numbers = sorted(int(path.name) for path in _entries(self._root) if path.name.isdigit())
+        for tenant in numbers:
+            if tenant >= after[0]:
+                last = after[1] if tenant == after[0] else ""
+                keys = _keys(self._root / str(tenant), "", last)
+                statuses = ((key, _status(self._path(tenant, key))) for key in keys)
+                found += islice(
+                    (
+                        Found(tenant=tenant, key=key, bytes=status.st_size, age=now - status.st_mtime)
+                        for key, status in statuses
+                        if status is not None
+                    ),
+                    limit - len(found),
+                )
+        return found
 
     def _prune(self, before: float) -> int:
         old = [path for path in _entries(self._partial) if _modified(path) < before]
@@ -222,7 +246,28 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _modified(path: Path) -> float:
+    status = _status(path)
+    return time.time() if status is None else status.st_mtime
+
+
+def _status(path: Path) -> os.stat_result | None:
     try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return time.time()
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _keys(folder: Path, under: str, after: str) -> Iterator[str]:
+    """The keys in a folder and below it that come after one, bytewise; `under` is how they all begin."""
+    try:
+        entries = [(entry.name + "/" * entry.is_dir(), entry.name) for entry in os.scandir(folder)]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    # The slash after a folder's name counts: `a-b` comes before `a/1`, and `a0` after it.
+    for name, plain in sorted(entries):
+        key = under + name
+        if not name.endswith("/"):
+            if key > after:
+                yield key
+        elif key > after or after.startswith(key):
+            yield from _keys(folder / plain, key, after)

@@ -5,7 +5,7 @@ The tables and why there are three are told in db/migrations/0002_blobs.sql. Nex
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,7 +16,7 @@ import structlog
 from safelight.db.pool import OUTAGES
 from safelight.db.statements import load
 from safelight.errors import Failure
-from safelight.storage.store import Stored, check_key, check_prefix, pieces, span
+from safelight.storage.store import Found, Stored, check_key, check_prefix, pieces, span
 
 _SQL = load("safelight.storage")
 _log = structlog.get_logger()
@@ -87,6 +87,13 @@ class PostgresStore:
             await self._sweep(tenant, row["put_id"])
         return len(rows)
 
+    async def list(self, after: tuple[int, str], limit: int) -> Sequence[Found]:
+        """See `Store.list`."""
+        rows = await self._rows("list_blobs", *after, limit)
+        return [
+            Found(tenant=row["tenant_id"], key=row["key"], bytes=row["bytes"], age=row["age"]) for row in rows
+        ]
+
     async def prune(self, older_than_seconds: float) -> int:
         """See `Store.prune`."""
         pruned = 0
@@ -150,7 +157,7 @@ class PostgresStore:
         rows = await self._rows("find_blob", tenant, check_key(key))
         return rows[0] if rows else None
 
-    async def _rows(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+    async def _rows(self, statement: str, *arguments: Any) -> Sequence[asyncpg.Record]:
         async with _outages():
             return await self._pool.fetch(_SQL[statement], *arguments)
 

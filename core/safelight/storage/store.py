@@ -4,7 +4,8 @@ Two stores stand behind `Store`; tests/conformance/test_stores.py holds both to 
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -25,6 +26,15 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
     sha256: bytes
     bytes: int
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is stored: whose, under which key, its size, and for how many seconds."""
+
+    tenant: int
+    key: str
+    bytes: int
+    age: float
 
 
 class Store(Protocol):
@@ -59,6 +69,14 @@ class Store(Protocol):
         """Removes the key `prefix` and every key under it; answers how many there were."""
         ...
 
+    async def list(self, after: tuple[int, str], limit: int) -> Sequence[Found]:
+        """A page of what is stored, of all tenants, by tenant and then by key, bytewise.
+
+        `after` is tenant and key of the last one of the page before, `(0, "")` for the first page. Reads no
+        more than that page; what comes and goes meanwhile may be in it or not.
+        """
+        ...
+
     async def prune(self, older_than_seconds: float) -> int:
         """Removes what unfinished puts of this age and interrupted deletes left behind; answers how many."""
         ...
@@ -78,11 +96,22 @@ def open_store(url: str, pool: asyncpg.Pool) -> Store:
     from safelight.storage.files import FileStore  # noqa: PLC0415
     from safelight.storage.postgres import PostgresStore  # noqa: PLC0415
 
-    parts = urlsplit(url)
+    folder = folder_of(url)
+    return FileStore(folder) if folder else PostgresStore(pool)
+
+
+def folder_of(url: str) -> Path | None:
+    """The folder that an address names, or None for Postgres.
+
+    Raises:
+        Failure: `setting_invalid`.
+    """
     if url == "postgres:":
-        return PostgresStore(pool)
-    if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
-        return FileStore(Path(unquote(parts.path)))
+        return None
+    with suppress(ValueError):  # it is not even split
+        parts = urlsplit(url)
+        if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
+            return Path(unquote(parts.path))
     raise Failure(
         "setting_invalid", "SAFELIGHT_STORAGE_URL: expected `postgres:` or `file:///absolute/folder`"
     )

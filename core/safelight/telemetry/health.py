@@ -5,19 +5,20 @@ ready    everything it cannot work without has answered once, and has not been f
          hint and does not count. Patience keeps a blip of a dependency that all pods share from taking all
          of them out of the load balancer at once.
 
-`loops.supervise` reports here; the API answers from here in its routes, the processor through `serve`.
+`loops.supervise` reports here; the API answers from here in its routes, the processor through `serving`.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import NamedTuple
 
 import msgspec
 import structlog
 
+from safelight.errors import Failure
 from safelight.telemetry import metrics
 
 # Checks that a process needs to be ready, as far as it has them.
@@ -114,17 +115,17 @@ class Health:
         return {"stopping": "yes", **words} if self._stopping else words
 
 
-async def serve(host: str, port: int, health: Health, listening: Callable[[int], None] | None = None) -> None:
-    """Answers /livez, /readyz and /metrics until it is canceled; one request a connection.
+@asynccontextmanager
+async def serving(host: str, port: int, health: Health) -> AsyncIterator[int]:
+    """Answers /livez, /readyz and /metrics for as long as the block lasts; one request a connection.
 
     Args:
         host: address to listen on.
-        port: port to listen on; 0 picks a free one, which the log and `listening` tell.
+        port: port to listen on; 0 picks a free one. The context is the port.
         health: what is answered from.
-        listening: is called with the port as soon as it is open.
 
     Raises:
-        OSError: the port is taken.
+        Failure: `setting_invalid`: the port is taken, or the address is none of this machine.
     """
     free = asyncio.Semaphore(_CONNECTIONS)
 
@@ -136,13 +137,19 @@ async def serve(host: str, port: int, health: Health, listening: Callable[[int],
         async with free:
             await _converse(reader, writer, health)
 
-    server = await asyncio.start_server(converse, host, port, limit=_HEAD)
+    try:
+        server = await asyncio.start_server(converse, host, port, limit=_HEAD)
+    except OSError as error:
+        raise Failure("setting_invalid", f"SAFELIGHT_HEALTH_PORT: {host}:{port}: {_reason(error)}") from error
     async with server:
         port = server.sockets[0].getsockname()[1]
         _log.info("health.listening", host=host, port=port)
-        if listening is not None:
-            listening(port)
-        await server.serve_forever()
+        yield port
+
+
+def _reason(error: OSError) -> str:
+    """What the system says, without asyncio's words before it."""
+    return str(error.strerror or error).rpartition("): ")[2]
 
 
 async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, health: Health) -> None:

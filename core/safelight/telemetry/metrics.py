@@ -69,6 +69,13 @@ children_recycled_total = _counter(
     "children_recycled_total", "Sandboxed processes replaced after their number of jobs"
 )
 
+# Retention
+jobs_pruned_total = _counter("jobs_pruned_total", "Jobs forgotten as their time was over")
+partitions_dropped_total = _counter("partitions_dropped_total", "Parts of history dropped", "table")
+history_ahead_seconds = _latest("history_ahead_seconds", "For how long to come history has partitions")
+orphans_removed_total = _counter("orphans_removed_total", "Stored files removed as no job referred to them")
+orphan_bytes_removed_total = _counter("orphan_bytes_removed_total", "Bytes of those files")
+
 # Uploads and HTTP
 upload_bytes_total = _counter("upload_bytes_total", "Bytes of images received, refused ones too")
 uploads_refused_total = _counter("uploads_refused_total", "Submissions refused", "code")
@@ -91,6 +98,13 @@ publish_failures_total = _counter("publish_failures_total", "News that Redis did
 # What it stands on
 redis_up = _latest("redis_up", "1 when Redis answers")
 database_up = _latest("database_up", "1 when Postgres answers")
+database_horizon_seconds = _latest(
+    "database_horizon_seconds", "For how long vacuum has been held back by what is open in the database"
+)
+database_horizon_transactions = _latest(
+    "database_horizon_transactions", "Transactions begun since then, what they left is kept"
+)
+ready_dead_tuples = _latest("ready_dead_tuples", "Versions of rows of the queue that wait for vacuum")
 loop_last_success_timestamp_seconds = _latest(
     "loop_last_success_timestamp_seconds", "When a supervised loop last went well", "loop"
 )

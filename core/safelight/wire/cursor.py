@@ -8,6 +8,9 @@ from typing import NamedTuple, Self
 
 from safelight.errors import Failure
 
+# How far a watcher may be ahead, within a run, of what Postgres knows. Progress has twenty versions a second
+# at most, and Postgres hears of it with every heartbeat, so this is minutes more than can happen.
+MOST_AHEAD = 10_000
 _FORM = re.compile(r"(\d{1,9}):(\d{1,9})(?:\.(\d{1,9}))?", re.ASCII)
 
 
@@ -37,6 +40,12 @@ class Cursor(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.epoch}:{self.seq}" + (f".{self.n}" if self.n else "")
+
+    def is_beyond(self, known: "Cursor") -> bool:
+        """Whether nobody can have been told this, when `known` is the truth."""
+        return self.durable > known.durable or (
+            self.durable == known.durable and self.n - known.n > MOST_AHEAD
+        )
 
     @property
     def durable(self) -> "Cursor":

@@ -4,7 +4,7 @@ The API builds these from the queue's own values; `protocol/openapi.json` shows 
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -42,12 +42,25 @@ class Links(msgspec.Struct, frozen=True, kw_only=True):
     retry: str
 
 
+class Eta(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds until the end: as likely earlier as later than `p50`, later than `p90` in one of ten.
+
+    `wait_p50` and `wait_p90` are the part of it that passes before the job begins.
+    """
+
+    p50: float
+    p90: float
+    wait_p50: float
+    wait_p90: float
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One unit of work, as its owner sees it."""
 
     id: str
     pipeline: str
     priority: int
+    batch: str | None
     state: State
     reason: str
     stage: str | None
@@ -68,6 +81,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     poll_after_ms: int
     traceparent: str
     token: str | None = None
+    queue_position: int | None = None
+    eta: Eta | None = None
 
 
 class JobPage(msgspec.Struct, frozen=True):
@@ -75,6 +90,56 @@ class JobPage(msgspec.Struct, frozen=True):
 
     jobs: list[Job]
     next: str | None
+
+
+class BatchCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs of a batch are in each state."""
+
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    canceled: int
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs that were submitted together; `progress` is 0 to 100, weighted by megapixels.
+
+    It has ended when it has `size` jobs and each of them has ended.
+    """
+
+    id: str
+    size: int
+    ended: bool
+    progress: float
+    counts: BatchCounts
+    created_at: datetime
+    ended_at: datetime | None
+    round: int
+    links: "BatchLinks"
+    poll_after_ms: int
+
+
+class BatchLinks(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a batch can be read, and what can be done with it."""
+
+    self: str
+    jobs: str
+    cancel: str
+    retry: str
+
+
+class BatchRequest(msgspec.Struct, frozen=True):
+    """What a batch begins with: how many jobs it will have."""
+
+    size: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """How many jobs a request about many of them changed, and whether there may be more."""
+
+    jobs: int
+    more: bool
 
 
 class StageInfo(msgspec.Struct, frozen=True):
@@ -113,7 +178,10 @@ class ParamError(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """RFC 9457 problem details, with a stable code and whether a retry helps."""
+    """RFC 9457 problem details, with a stable code and whether a retry helps.
+
+    `reason` says why a job is `410`: `retention`, its time was over.
+    """
 
     type: str
     title: str
@@ -121,6 +189,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str
     code: str
     retryable: bool = msgspec.field(default_factory=lambda: False)
+    reason: str | None = None
     errors: list[ParamError] = []
 
 

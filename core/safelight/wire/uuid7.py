@@ -10,8 +10,3 @@ def uuid7() -> UUID:
     value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | (7 << 76)
     return UUID(int=value & ~(0b11 << 62) | (0b10 << 62))
-
-
-def made_at(job: UUID) -> float | None:
-    """The Unix time in an id of version 7, in seconds; None for other versions."""
-    return (job.int >> 80) / 1000 if job.version == 7 else None

@@ -6,11 +6,12 @@ from safelight.jobs.queue import JobQueue
 from safelight.telemetry import metrics
 from safelight_processor.children import Children
 
-INTERVAL = 5.0
-
 
 class Gauges:
     """The depth of the queue, as one processor sees it (all see the same), and its own children."""
+
+    name = "gauges"
+    interval = 5.0
 
     def __init__(self, queue: JobQueue, children: Children) -> None:
         self._queue = queue

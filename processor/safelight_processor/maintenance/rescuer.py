@@ -11,13 +11,15 @@ from safelight.progress.announcer import Announcer
 from safelight.progress.stream import News
 from safelight.telemetry import metrics
 
-INTERVAL = 1.0
 _LIMIT = 100
 _log = structlog.get_logger()
 
 
 class Rescuer:
     """Takes back what nobody renews."""
+
+    name = "rescue"
+    interval = 1.0
 
     def __init__(self, queue: JobQueue, announcer: Announcer, settings: Settings) -> None:
         self._queue = queue

@@ -1,11 +1,16 @@
 """Who may do what: keys with scopes, tenants that are strangers, tokens for one job, links for its files."""
 
+import asyncio
+from uuid import uuid4
+
 import httpx
 import pytest
 import websockets
 
 from safelight.config import Settings
 from safelight.db.pool import open_pool
+from safelight.jobs.gates import Gates
+from safelight.jobs.queue import JobQueue
 from safelight.keys.keys import ApiKeys
 from support.images import jpeg
 from support.watching import Json, everything
@@ -22,9 +27,16 @@ def client(service, credential: str | None) -> httpx.AsyncClient:
 
 
 async def submit(http: httpx.AsyncClient) -> Json:
-    answer = await http.post("/api/jobs?pipeline=noop", content=jpeg(64, 48))
+    answer = await http.post("/api/jobs?pipeline=noop&reuse=false", content=jpeg(64, 48))
     assert answer.status_code == 202, answer.text
     return answer.json()
+
+
+async def until_ended(http: httpx.AsyncClient, job: str) -> Json:
+    async with asyncio.timeout(60):
+        while (found := (await http.get(f"/api/jobs/{job}")).json())["finished_at"] is None:
+            await asyncio.sleep(0.05)
+        return found
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:
@@ -71,6 +83,38 @@ async def test_a_key_that_may_only_read_cannot_write(guarded):
     async with client(guarded, await make_key(guarded, "a", ("read",))) as http:
         assert (await http.get("/api/jobs")).status_code == 200
         assert code(await http.post("/api/jobs?pipeline=noop", content=jpeg(9, 9))) == (403, "forbidden")
+
+
+async def test_a_key_that_may_only_write_gets_nothing_that_reads(guarded):
+    async with (
+        client(guarded, await make_key(guarded, "a", ("write",))) as writer,
+        client(guarded, await make_key(guarded, "a")) as reader,
+        client(guarded, None) as nobody,
+    ):
+        job_id = str(uuid4())
+        job = (await writer.put(f"/api/jobs/{job_id}?pipeline=echo", content=jpeg(64, 48))).json()
+        assert job["token"] is None
+        assert code(await writer.get(f"/api/jobs/{job_id}")) == (403, "forbidden")
+        assert code(await nobody.get(job["inputs"][0]["href"])) == (401, "unauthorized")
+
+        await until_ended(reader, job_id)
+        again = await writer.put(f"/api/jobs/{job_id}?pipeline=echo", content=jpeg(64, 48))
+        assert (again.status_code, again.json()["state"]) == (200, "succeeded")
+        assert (again.json()["outputs"], again.json()["result"], again.json()["token"]) == ([], None, None)
+
+
+async def test_a_key_that_may_only_write_cancels_and_retries_and_is_shown_no_files(guarded):
+    async with (
+        client(guarded, await make_key(guarded, "a", ("write",))) as writer,
+        client(guarded, None) as nobody,
+    ):
+        params = {"pipeline": "slow", "params": '{"seconds": 60}'}
+        job = (await writer.post("/api/jobs", params=params, content=jpeg(64, 48))).json()
+        for verb, status in (("cancel", 200), ("retry", 202), ("cancel", 200)):
+            async with asyncio.timeout(30):
+                while (answer := await writer.post(f"/api/jobs/{job['id']}/{verb}")).status_code != status:
+                    await asyncio.sleep(0.05)
+            assert code(await nobody.get(answer.json()["inputs"][0]["href"])) == (401, "unauthorized")
 
 
 async def test_a_job_token_opens_its_job_and_nothing_else(guarded):
@@ -140,3 +184,16 @@ async def test_revoked_or_not_two_keys_are_never_mixed_up(guarded):
         mixed = "_".join([*one.split("_")[:2], two.split("_", 2)[2]])
 
         assert await keys.find(mixed) is None
+
+
+async def test_a_tenant_that_asks_for_more_priority_than_it_may_gets_what_it_may(guarded):
+    key = await make_key(guarded, "modest")
+    async with open_pool(Settings(database_url=guarded.database)) as pool:
+        await Gates(pool, JobQueue(pool)).limit_tenant("modest", max_priority=1)
+
+    async with client(guarded, key) as http:
+        answer = await http.post(
+            "/api/jobs", params={"pipeline": "noop", "priority": 3}, content=jpeg(64, 48)
+        )
+
+    assert answer.json()["priority"] == 1

@@ -159,6 +159,14 @@ async def test_a_wrong_request_is_refused_in_words_that_help(http, image):
     assert refused(await http.post("/api/jobs", content=b"--y\r\n", headers=broken), 400, "multipart_invalid")
 
 
+async def test_the_text_of_an_escaped_nul_reaches_the_pipeline(http, service, image):
+    params = json.dumps({"watermark": {"text": r"\u0000"}})
+    answer = await http.post("/api/jobs", params={"pipeline": "transform", "params": params}, content=image)
+
+    assert answer.status_code == 202
+    assert (await until(service.url, answer.json()["id"], "succeeded", "failed"))["error"] is None
+
+
 async def test_too_many_files_for_a_pipeline_are_refused(http, service, image):
     before = await stored_blobs(service)
     two = [("file", ("a.jpg", image)), ("file", ("b.jpg", image))]
@@ -237,4 +245,3 @@ async def test_the_framework_s_own_errors_are_problems_too(http):
     assert refused(await http.delete("/api/jobs"), 405, "method_not_allowed")
     assert refused(await http.get("/api/jobs?limit=many"), 400, "bad_request")
     assert refused(await http.get(f"/api/jobs/{uuid4()}"), 404, "job_not_found")
-    assert refused(await http.get("/api/jobs/01000000-0000-7000-8000-000000000000"), 410, "job_expired")

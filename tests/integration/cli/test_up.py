@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -35,10 +36,10 @@ def clean_environment(**settings):
 
 
 @asynccontextmanager
-async def service(data, port=None, **settings):
+async def service(data, port=None, workers=1, **settings):
     port = port or free_port()
     env = clean_environment(drain_seconds=5, **settings)
-    arguments = ("up", "--data", data, "--port", port, "--workers", 1, "--slots", 1)
+    arguments = ("up", "--data", data, "--port", port, "--workers", workers, "--slots", 1)
     async with process("up", command(*arguments), env, port) as running:
         await running.until(lambda: f"ready      http://127.0.0.1:{port}" in running.logs(), "coming up", 90)
         yield running
@@ -149,6 +150,25 @@ async def test_nothing_is_left_when_the_service_is_killed_and_it_starts_again_fr
         assert await running.stop() == 0
 
 
+async def test_a_disk_that_is_full_of_data_takes_nothing_from_the_metrics_of_the_api(data):
+    async with service(data, workers=2) as running:
+        pods = part(running, "safelight_api").children()
+        mapped: set[Path] = set()
+
+        def all_mapped() -> bool:
+            mapped.update(Path(one.path) for pod in pods for one in pod.memory_maps() if ".db" in one.path)
+            return len(mapped) >= 2 * 3  # the fourth is mapped at the first request
+
+        await running.until(all_mapped, "counting", 30)
+        # A hole would be filled when it is written to: on a full disk that is the end of the process.
+        holes = [file for file in mapped if file.stat().st_blocks * 512 < file.stat().st_size]
+        assert holes == []
+        if os.access("/dev/shm", os.W_OK):
+            assert [file for file in mapped if file.is_relative_to(data)] == []
+        assert await running.stop() == 0
+        assert [file for file in mapped if file.exists()] == []
+
+
 async def test_a_folder_in_use_is_refused(data):
     async with service(data) as running:
         sentence = refused("up", "--data", data, "--port", free_port())
@@ -166,6 +186,37 @@ def test_a_taken_port_is_refused(data, shared):
         assert f"Port {port} of 127.0.0.1: address already in use" in refused(
             "up", "--data", data, "--port", port
         )
+
+
+def test_a_taken_health_port_is_refused(data):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port()))
+        taken.listen()
+        health = taken.getsockname()[1]
+        sentence = refused("up", "--data", data, "--port", free_port(), health_port=health)
+    assert f"Port {health} of 127.0.0.1: address already in use; set another SAFELIGHT_HEALTH" in sentence
+
+
+def test_one_port_for_two_is_refused(data):
+    port = free_port()
+    sentence = refused("up", "--data", data, "--port", port, health_port=port)
+    assert f"SAFELIGHT_HEALTH_PORT and SAFELIGHT_PORT are both {port}" in sentence
+
+
+def test_a_scratch_folder_that_cannot_be_used_is_a_sentence_and_everything_stops(data):
+    file = data.parent / "file"
+    file.write_text("")
+    done = subprocess.run(
+        command("up", "--data", data, "--port", free_port()),
+        env=clean_environment(scratch=file / "scratch"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    [sentence] = done.stderr.splitlines()
+    assert f"SAFELIGHT_SCRATCH: {file}/scratch: Not a directory" in sentence
 
 
 def test_other_machines_are_refused_while_nobody_is_asked_for_a_key(data):

@@ -28,6 +28,16 @@ async def test_many_who_migrate_at_once_apply_each_migration_once(empty):
     assert await migrate.migrate(empty) == []
 
 
+async def test_a_database_that_is_not_there_or_not_ours_is_a_sentence(postgres):
+    with pytest.raises(Failure, match='SAFELIGHT_DATABASE_URL: database "nowhere" does not exist'):
+        await migrate.migrate(postgres.dsn("nowhere"))
+    stranger = postgres.dsn().replace("postgres@", "stranger@")
+    with pytest.raises(Failure, match='SAFELIGHT_DATABASE_URL: role "stranger" does not exist'):
+        await migrate.migrate(stranger)
+    with pytest.raises(Failure, match="SAFELIGHT_DATABASE_URL: invalid DSN"):
+        await migrate.migrate("nonsense")
+
+
 async def test_code_refuses_a_schema_that_is_older(pool):
     await pool.execute(
         "delete from schema_migration where number = (select max(number) from schema_migration)"

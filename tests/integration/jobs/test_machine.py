@@ -49,6 +49,7 @@ def _a_look_from_the_front_is_cheap(monkeypatch):
     """Whether it is worth its time, the clock says; here a slow machine must change nothing."""
     monkeypatch.setattr(lanes, "_CHEAP", 1e9)
     monkeypatch.setattr(lanes, "_AGE", 1e9)
+    monkeypatch.setattr(lanes, "_LAG", 0.0)
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 900)  # it takes its time where there is a fault to be made small
@@ -69,10 +70,12 @@ MUTANTS = {
         Change("0004_exchange", " and r.lease_epoch = e.lease_epoch", ""),
     ],
     "an end that does not look at the cancel": [
+        Change("0004_exchange", "case when r.cancel_requested_at is null then e.state else 'canceled' end", "e.state"),
+        Change("0004_exchange", "case when r.cancel_requested_at is null then e.reason else 'canceled' end", "e.reason"),
         Change("0004_exchange", "r.cancel_requested_at is not null as canceled", "false as canceled"),
     ],
     "a claim of what runs": [
-        Change("0004_exchange", "not delayed and state = 'queued'", "not delayed"),
+        Change("0004_exchange", "held is null and state = 'queued'", "held is null"),
     ],
     "a claim of one job more than there are slots": [
         Change("0004_exchange", "order by rank\n      limit slots", "order by rank\n      limit 1 + slots"),
@@ -111,9 +114,10 @@ MUTANTS = {
         Change("retry", "seq = r.seq + 1", "seq = r.seq + 2"),
     ],
     "a retry that does not look at the cancel": [
-        Change("retry", "b.cancel_requested_at is null", "true"),
-        Change("retry", "b.cancel_requested_at is not null", "false"),
+        Change("retry", "and b.cancel_requested_at is null", ""),
+        Change("retry", "and b.cancel_requested_at is not null", "and false"),
         Change("retry", "cancel_requested_at is not null", "false"),
+        Change("retry", "cancel_requested_at is null", "true"),
     ],
     "a rescue that does not count": [
         Change("rescue", "l.attempt < l.max_attempts and", ""),
@@ -138,8 +142,8 @@ MUTANTS = {
         Change("is_newest", "epoch >= $3", "epoch < $3 and false"),
     ],
     "a job that is forgotten while it lives": [
-        Change("lock_old", "not exists (select from ready", "true or not exists (select from ready"),
-        Change("prune", "not exists (select from ready", "true or not exists (select from ready"),
+        Change("old_ends", "runs.yes is null and later.yes is null", "true"),
+        Change("0006_retention", "not exists (select from ready", "true or not exists (select from ready"),
     ],
 }
 

@@ -9,6 +9,7 @@ import pytest
 from safelight.errors import Failure
 from safelight.jobs.job import Beat, HandedBack, Job
 from safelight.jobs.queue import JobQueue
+from safelight.jobs.retention import beginning
 from safelight.jobs.states import REASONS, may_follow
 from safelight.wire.key import JobKey
 from support.jobs import ERROR, LEASE, WORKER, claim, enqueue, failed, new_job, running, succeeded
@@ -349,13 +350,14 @@ async def test_another_request_under_a_used_name_is_refused(queue, same, code):
     assert caught.value.code == code
 
 
-async def test_a_repeat_of_a_job_that_is_forgotten_meanwhile_is_no_repeat(queue, pool):
+async def test_a_repeat_of_a_job_that_is_forgotten_meanwhile_is_no_repeat(queue, pool, retention):
     key = await enqueue(queue)
     await queue.cancel(key)
     wire = Wire(pool)
 
     async def forget() -> None:
-        assert await queue.prune(0.0) == [key]
+        page = await retention.prune(beginning(), await retention.cutoff(0.0), by_row=True)
+        assert len(page.forgotten) == 1
 
     wire.meanwhile = forget
 
@@ -406,43 +408,6 @@ async def test_depth_counts_what_waits_and_what_runs(queue):
     assert found == {("noop", "queued"): 2, ("noop", "running"): 1}
 
 
-async def test_what_ended_long_ago_is_forgotten_and_what_lives_is_not(queue):
-    lease = await running(queue)
-    await queue.complete([failed(lease)])
-    await queue.reopen(lease.key)
-    await claim(queue)
-    done = await enqueue(queue)
-    await queue.cancel(done)
-
-    assert await queue.prune(3600.0) == []
-    assert await queue.prune(0.0) == [done]
-
-    assert await queue.get(done) is None
-    assert (await state_of(queue, lease.key))[0] == "running"
-
-
-async def test_jobs_that_were_reopened_do_not_hide_younger_ones_from_being_forgotten(queue):
-    reopened = await running(queue)
-    await queue.complete([failed(reopened)])
-    await queue.reopen(reopened.key)
-    await claim(queue)
-    done = await enqueue(queue)
-    await queue.cancel(done)
-
-    assert await queue.prune(0.0, limit=1) == [done]
-
-
-async def test_a_job_that_is_reopened_while_it_is_forgotten_is_either_there_whole_or_gone_whole(queue, pool):
-    for _ in range(15):
-        key = await enqueue(queue)
-        await queue.cancel(key)
-        change, *_ = await asyncio.gather(queue.reopen(key), *(queue.prune(0.0) for _ in range(3)))
-
-        job = await queue.get(key)
-        waits = await pool.fetchval("select count(*) from ready where job_id = $1", key.id)
-        assert (job is not None, waits) == ((True, 1) if change else (False, 0))
-
-
 async def test_the_schema_refuses_impossible_rows(queue, pool):
     lease = await running(queue)
 
@@ -457,3 +422,20 @@ async def test_an_outage_is_one_typed_failure(queue, pool):
         await queue.depth()
 
     assert caught.value.code == "unavailable"
+
+
+@pytest.mark.parametrize("verb", ["retry", "release"])
+async def test_a_run_that_is_given_up_after_its_cancel_was_accepted_ends_as_canceled_at_once(queue, verb):
+    """In the same statement: who dies after it must not leave a job that waits for nobody."""
+    lease = await running(queue)
+    await queue.cancel(lease.key)
+
+    if verb == "retry":
+        change = await queue.retry(lease.fence, 60.0, ERROR, progress=30.0)
+    else:
+        [change] = await queue.release([HandedBack(fence=lease.fence, progress=30.0, delay_seconds=60.0)])
+
+    assert change is not None
+    assert (change.state, change.reason, change.progress) == ("canceled", "canceled", 30.0)
+    assert await story(queue, lease.key) == ["submitted", "claimed", "canceled"]
+    assert await queue.release([HandedBack(fence=lease.fence, progress=30.0)]) == []

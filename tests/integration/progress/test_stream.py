@@ -1,13 +1,16 @@
 """News over a real Redis: never backwards, shared reads, and a subscription that always comes back."""
 
 import asyncio
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
+from redis.exceptions import ResponseError
 
 from safelight.progress import keys
 from safelight.progress.announcer import Announcer
-from safelight.progress.stream import OUTAGES, News, Stream, connect
+from safelight.progress.breaker import OUTAGES
+from safelight.progress.stream import News, Stream, connect
 from safelight.progress.tail import Message, Tail
 from safelight.wire.cursor import Cursor
 from safelight.wire.frames import ProgressFrame, StateFrame
@@ -183,6 +186,61 @@ async def test_without_redis_every_call_says_so_soon(redis, redis_url, key):
         with pytest.raises(OUTAGES):
             await call
     await client.aclose()
+
+
+async def until_answered(stream, key):
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(*OUTAGES):
+                return await stream.body(key)
+            await asyncio.sleep(0.02)
+
+
+async def test_only_the_first_who_asks_waits_for_a_redis_that_hangs_and_it_is_asked_again_when_it_answers(
+    stream, key, redis
+):
+    await stream.remember(key, Cursor(1, 1), "etag", b"body")
+    with redis.frozen():
+        with pytest.raises(OUTAGES):
+            await stream.body(key)
+
+        # Each of these would take a second, had it to wait.
+        async with asyncio.timeout(30):
+            for _ in range(100):
+                for call in (
+                    stream.body(key),
+                    stream.latest(key),
+                    stream.remember(key, Cursor(1, 1), "e", b"b"),
+                ):
+                    with pytest.raises(OUTAGES):
+                        await call
+
+    await until_answered(stream, key)
+    await stream.publish(progress(key, Cursor(1, 2, 7)))
+    assert (await stream.latest(key)).cursor == "1:2.7"
+
+
+async def test_connections_that_broke_cost_one_answer_and_not_those_that_follow(stream, key, redis_url):
+    await stream.remember(key, Cursor(1, 1), "etag", b"body")
+    killer = connect(redis_url)
+    await killer.client_kill_filter(_type="normal", skipme=True)
+    await killer.aclose()
+
+    await until_answered(stream, key)
+    for _ in range(10):
+        await stream.remember(key, Cursor(1, 1), "etag", b"body")
+        assert await stream.body(key) == ("etag", b"body")
+
+
+async def test_an_error_that_redis_answers_with_is_no_reason_to_ask_it_nothing_more(stream, key, redis_url):
+    other = connect(redis_url)
+    await other.set(keys.top(key), "no hash")
+    for _ in range(3):
+        with pytest.raises(ResponseError):
+            await stream.latest(key)
+    await other.aclose()
+
+    assert await stream.body(key) is None
 
 
 async def test_an_announcer_outlives_an_outage_and_never_grows_without_bound(redis, redis_url, key, stream):

@@ -14,10 +14,12 @@ from uuid import UUID
 
 import asyncpg
 
+from safelight.db.statements import load
 from safelight.errors import Failure
 from safelight.jobs import records
 from safelight.jobs.job import Beat, Change, Ended, HandedBack, Lease, NewJob
 from safelight.jobs.queue import JobQueue
+from safelight.jobs.retention import Debris, Page, Retention, beginning
 from safelight.wire.key import JobKey
 from support.jobs import ERROR
 from support.machine.model import (
@@ -36,6 +38,8 @@ from support.machine.model import (
     Unheard,
 )
 
+OLD_ENDS, PRUNE = (load("safelight.jobs")[name] for name in ("old_ends", "prune"))
+TOLD_BY_THE_DATABASE = {OLD_ENDS, PRUNE}  # the times in it are
 LEASE = 1000.0  # no lease expires and no delay is over by itself: the machine moves the times
 RETENTION = 7 * 86400.0
 
@@ -48,6 +52,7 @@ class Wire:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        self.fetchval = pool.fetchval
         self.deaf = False
         self.unheard: Sequence[asyncpg.Record] = ()  # what the lost answer said
         self.uncommitted: Work | None = None  # before the first commit of a verb
@@ -59,16 +64,18 @@ class Wire:
         self._statements = 0
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
-        assert not _holds_a_time(arguments), f"a worker's clock in {statement[:40]}"
+        told = statement in TOLD_BY_THE_DATABASE
+        assert told or not _holds_a_time(arguments), f"a worker's clock in {statement[:40]}"
         self._statements += 1
         if self._statements == 2 and self.meanwhile is not None:
             work, self.meanwhile = self.meanwhile, None
             await work()
         if self.uncommitted is None:
-            return self._heard(await self._pool.fetch(statement, *arguments))
-        async with self._pool.acquire() as connection, self._transaction(connection):
-            rows = await connection.fetch(statement, *arguments)
-        return self._heard(rows)
+            rows = await self._pool.fetch(statement, *arguments)
+        else:
+            async with self._pool.acquire() as connection, self._transaction(connection):
+                rows = await connection.fetch(statement, *arguments)
+        return rows if statement == OLD_ENDS else self._heard(rows)
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator["_Connection"]:
@@ -117,6 +124,7 @@ class Hand:
         self.worker = worker
         self.wire = Wire(pool)
         self.queue = JobQueue(self.wire)
+        self.retention = Retention(self.wire)
         self.leases: list[Lease] = []  # that it believes to hold
 
 
@@ -153,8 +161,8 @@ def enqueue_many(hand: Hand, news: Sequence[NewJob]) -> Call:
             return []
         return [
             Enqueued(JobKey(new.tenant, new.id), new, True)
-            for new, created in zip(news, answer, strict=True)
-            if created
+            for new, accepted in zip(news, answer, strict=True)
+            if accepted.created
         ]
 
     says = f"enqueue_many {', '.join(map(said, news))}"
@@ -234,11 +242,21 @@ def reopen(hand: Hand, key: JobKey) -> Call:
     return Call(f"reopen {key}", hand, lambda: hand.queue.reopen(key), lambda answer: [Reopened(key, answer)])
 
 
-def prune(hand: Hand, limit: int) -> Call:
-    def acts(answer: Any) -> list[Act]:
-        return [] if isinstance(answer, Unheard) else [Pruned(key) for key in answer]
+def prune(hand: Hand, *, by_row: bool) -> Call:
+    async def run() -> Page:
+        cutoff = await hand.retention.cutoff(RETENTION)
+        return await hand.retention.prune(beginning(), cutoff, by_row=by_row)
 
-    return Call(f"prune {limit}", hand, lambda: hand.queue.prune(RETENTION, limit), acts)
+    def acts(answer: Any) -> list[Act]:
+        unheard = [Debris(*row.values()) for row in hand.wire.unheard if row["id"] is not None]
+        return [Pruned(owner(one)) for one in (unheard if isinstance(answer, Unheard) else answer.forgotten)]
+
+    return Call("prune by row" if by_row else "prune", hand, run, acts)
+
+
+def owner(debris: Debris) -> JobKey:
+    """Whose it is: all outputs lie under the job's id."""
+    return JobKey(debris.tenant, UUID(debris.keys[-1].partition("/")[0]))
 
 
 def said(new: NewJob) -> str:
@@ -258,6 +276,8 @@ def brief(answer: Any) -> str:
             return f"{{{', '.join(f'{tuple(key)}: {brief(value)}' for key, value in answer.items())}}}"
         case JobKey():
             return str(answer)
+        case Page():
+            return brief([owner(one) for one in answer.forgotten])
         case list() | tuple():
             return f"[{', '.join(map(brief, answer))}]"
         case _:

@@ -19,10 +19,10 @@ from msgspec.structs import replace
 from safelight.jobs.job import Beat, Ended, HandedBack, Lease, NewJob
 from safelight.jobs.lanes import Lane
 from safelight.wire.key import JobKey
-from support.jobs import failed, succeeded
+from support.jobs import failed, new_job, succeeded
 from support.machine import calls
 from support.machine.calls import Call, Hand
-from support.machine.model import Enqueued, Known, Pruned
+from support.machine.model import Enqueued, Known
 from support.machine.steps import HANDS, TENANTS, Steps, pick, rule, told
 from support.machine.tables import Place
 
@@ -89,11 +89,14 @@ class Machine(Steps):
         """It is accepted, or told to be a repeat, or refused."""
         first = self.first(new)
         if lost:
-            acts = [] if first else [Enqueued(JobKey(new.tenant, new.id), new, True)]
+            key = JobKey(new.tenant, new.id)
+            acts = [] if first or key in self.forgotten else [Enqueued(key, new, True)]
             self.do(calls.enqueue(hand, new)._replace(acts=lambda _: acts), lost=True)
             return
         answer = self.do(calls.enqueue(hand, new))
-        if first is None:
+        if first is None and JobKey(new.tenant, new.id) in self.forgotten:
+            assert answer == "job_expired"
+        elif first is None:
             assert answer == (new.id, True)
         elif first.new.fingerprint == new.fingerprint:
             assert answer == (first.new.id, False)
@@ -120,10 +123,9 @@ class Machine(Steps):
 
     @rule(hand=HAND, nth=NTH, same=st.booleans(), other_id=st.booleans(), name=NAME)
     def enqueue_again(self, hand, nth, same, other_id, name):
-        """By its id or by its key; with the same request or another one; also what was forgotten."""
-        new = pick(nth, [*(known.new for known in self.jobs.values()), *self.forgotten])
-        if new is None:
-            return
+        """By its id or by its key; with the same request or another one; also the id of a forgotten one."""
+        forgotten = [new_job(tenant=key.tenant, id=key.id, named=True) for key in sorted(self.forgotten)]
+        new = pick(nth, [self.job("waits", nth).new, *(known.new for known in self.jobs.values()), *forgotten])
         if not same:
             new = replace(new, fingerprint=b"other")
         if other_id:
@@ -140,7 +142,8 @@ class Machine(Steps):
         repeats = [known.new] if again % 2 and (known := self.known(again)) else []
         if asked := [*repeats, *news]:
             answer = self.do(calls.enqueue_many(self.hands[hand], asked))
-            assert list(answer) == [False] * len(repeats) + [True] * len(news)
+            created = [accepted.created for accepted in answer]
+            assert created == [False] * len(repeats) + [True] * len(news)
 
     # Claim, and everything that a run may say
 
@@ -254,21 +257,20 @@ class Machine(Steps):
         lost = sum(known.expired for known in self.jobs.values())
         assert len(self.do(calls.rescue(self.hands[hand], limit))) == min(limit, lost)
 
-    @rule(hand=HAND, limit=st.sampled_from((100, 1, 2)))
-    def prune(self, hand, limit):
-        old = {known.key: known.new for known in self.jobs.values() if known.old}
-        gone = self.do(calls.prune(self.hands[hand], limit))
-        assert len(gone) == min(limit, len(old))
-        self.forgotten = [*(old[key] for key in gone), *self.forgotten][:4]
+    @rule(hand=HAND, by_row=st.booleans(), nth=NTH)
+    def prune(self, hand, by_row, nth):
+        self.job("old", nth)
+        old = sum(known.old for known in self.jobs.values())
+        page = self.do(calls.prune(self.hands[hand], by_row=by_row))
+        assert page.whole
+        assert len(page.forgotten) == old
 
     @rule(nth=NTH, tenant=st.sampled_from((*TENANTS, 4)), odd=NTH)
     def stranger(self, nth, tenant, odd):
         """Another tenant names a job of this one, with everything that can be called."""
         lease = pick(nth, self.granted)
-        known = self.jobs[lease.key] if lease else self.job("waits", nth)
-        key = JobKey(tenant, known.new.id)
-        if key in self.jobs:
-            key = JobKey(4, known.new.id)
+        named = lease.id if lease else self.job("waits", nth).new.id
+        key = JobKey(tenant if JobKey(tenant, named) not in self.jobs else 4, named)
         self.world.run(self._look_as_stranger(key))
         for verb in WRITES if lease else ():
             self.do(self.write(verb, self.hands[0], replace(lease, tenant=key.tenant), odd))
@@ -322,8 +324,7 @@ class Machine(Steps):
                 self.enqueue_alone(here, new)
             return
         call = self.call(verb, here, known, odd)
-        old = [Pruned(each.key) for each in self.jobs.values() if each.old]
-        self.do(call._replace(acts=lambda _: old) if verb == "prune" else call, lost=True)
+        self.do(call, lost=True)
         if again:
             self.do(call)
 
@@ -398,7 +399,7 @@ class Machine(Steps):
             "cancel": lambda: calls.cancel(hand, known.key),
             "reopen": lambda: calls.reopen(hand, known.key),
             "enqueue": lambda: calls.enqueue(hand, known.new),
-            "prune": lambda: calls.prune(hand, ALL),
+            "prune": lambda: calls.prune(hand, by_row=odd % 2 == 0),
         }
         if verb in named:
             return named[verb]()

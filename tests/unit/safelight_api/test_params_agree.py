@@ -20,6 +20,7 @@ class Numbers(Params, frozen=True):
     turn: Literal[0, 90] = 0
     several: list[int] = msgspec.field(default_factory=list)
     named: dict[str, float] = msgspec.field(default_factory=dict)
+    words: list[str] = msgspec.field(default_factory=list)
 
 
 @pipeline("numbers")
@@ -77,6 +78,21 @@ def test_the_same_params_are_one_text_however_their_numbers_are_written():
 def test_a_number_that_no_pipeline_can_read_is_refused_at_once(field):
     with pytest.raises(Failure, match="params_invalid"):
         check_params(INFO, f'{{"{field}": 1{"0" * 400}}}')
+
+
+@pytest.mark.parametrize(
+    "text", [r'{"words": ["a", "\u0000"]}', r'{"words": ["a\u0000b"]}', r'{"named": {"\u0000": 1}}']
+)
+def test_a_nul_is_refused_wherever_it_stands(text):
+    with pytest.raises(Failure, match="NUL"):
+        check_params(INFO, text)
+
+
+@given(st.text(st.sampled_from('\\u0a"')), st.text(st.sampled_from("\\u0")))
+def test_what_only_looks_like_a_nul_is_text(word, name):
+    assert accepted(json.dumps({"words": [word, r"\u0000"], "named": {name: 1.0}})) == Numbers(
+        words=[word, r"\u0000"], named={name: 1.0}
+    )
 
 
 values = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 90.0, True])

@@ -19,6 +19,7 @@ from safelight_processor.outcome import (
     Fail,
     Interrupted,
     Outcome,
+    Park,
     Release,
     Retry,
     decide,
@@ -94,7 +95,12 @@ def test_bytes_that_are_gone_are_gone() -> None:
     assert of_parent(gone, 0) == Failed("bytes_missing", gone.message, retryable=False)
 
 
-failures = st.builds(Failed, st.sampled_from(sorted(CATALOGUE)), st.text(max_size=20), st.booleans())
+failures = st.builds(
+    Failed,
+    st.sampled_from(sorted(CATALOGUE.keys() - {"dependency_unavailable"})),  # that one parks the pipeline
+    st.text(max_size=20),
+    st.booleans(),
+)
 crashes_of = st.builds(
     Crashed, st.sampled_from(["signal", "exit", "memory", "protocol"]), st.text(max_size=9)
 )
@@ -145,3 +151,19 @@ def test_a_job_that_crashes_whenever_it_runs_ends_after_two_runs(
 def test_the_decision_needs_no_event_loop() -> None:
     code = "import sys, safelight_processor.outcome; sys.exit('asyncio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_pipeline_whose_help_is_away_is_parked_and_its_job_loses_no_attempt():
+    away = Failed("dependency_unavailable", "The model does not answer.", True)
+
+    assert decide(away, attempt=3, max_attempts=3, crashes=0, handed_back=5, delay=1.0) == Park(
+        "The model does not answer."
+    )
+
+
+def test_help_that_never_comes_back_ends_the_job_at_last():
+    away = Failed("dependency_unavailable", "The model does not answer.", True)
+
+    ended = decide(away, attempt=3, max_attempts=3, crashes=0, handed_back=MOST_HANDED_BACK, delay=1.0)
+
+    assert isinstance(ended, Fail)

@@ -8,16 +8,27 @@
 -- and a reader may leave out what it has passed (lane_lows: the rank from which the head of a lane is looked for).
 -- Two calls at once may give one tenant the same ranks; no more than that.
 --
+-- A job of the same content that has not failed answers instead, if the asker lets it: only one of those that come at
+-- once is new, as they wait for each other.
+--
 -- Why a function: its plans are made once a connection and do not follow what the statistics say of a table that is
 -- empty now and full in a second; and PgBouncer needs no named statements for it.
+-- What is gated (its tenant or its pipeline has a limit or a pause) is held until `admit` lets it in. A limit or a pause
+-- that is set just now waits for this call, and this call for it (jobs/sql/lock_gate.sql).
 -- Keep: job and ready in one transaction; an accepted job without a place in the queue would be lost.
+create function is_gated(of_tenant integer, of_pipeline text) returns boolean language sql stable as $$
+  select exists (select from tenant where id = of_tenant and max_running is not null)
+      or exists (select from pipeline where name = of_pipeline and max_running is not null)
+      or exists (select from pause where tenant_id = of_tenant and (expires_at is null or expires_at > now()))
+$$;
+
 create function enqueue(
   tenants integer[], ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[],
-  most_attempts smallint[], traceparents text[],
+  contents bytea[], batches uuid[], weights real[], most_attempts smallint[], traceparents text[],
   lanes integer[], flows integer[], places integer[],  -- of each job: its lane, its flow, its place in that, from 1, 1, 0
   lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[],
   flow_tenants integer[], flow_lanes integer[]         -- a flow is what one tenant has in a lane
-) returns table (created boolean, head bigint)         -- for each job: whether it is new, and the head of its lane
+) returns table (id uuid, created boolean, refused boolean, gated boolean, head bigint)  -- of each job; head: of its lane
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -27,23 +38,65 @@ declare
   heads bigint[];
   starts bigint[];   -- the rank of the next job of each flow
   steps bigint[];
+  gates boolean[];   -- whether a flow is gated
+  rooms integer[];   -- how many more jobs it may have
+  twins uuid[];      -- of each job: one of the same content that runs, waits or has succeeded
 begin
+  perform pg_advisory_xact_lock_shared(5381924, tenant_id)
+  from (select distinct tenant_id from unnest(flow_tenants) as u (tenant_id) order by 1) t;
+  perform pg_advisory_xact_lock_shared(5381925, name)
+  from (select distinct hashtext(pipeline) as name from unnest(lane_pipelines) as u (pipeline) order by 1) p;
+
+  if num_nonnulls(variadic contents) > 0 then
+    perform pg_advisory_xact_lock(hashtextextended(encode(content, 'hex'), tenant_id))
+    from (select distinct tenant_id, content from unnest(tenants, contents) as u (tenant_id, content)
+          where content is not null order by 2, 1) c;
+    twins := array(
+      select twin.id
+      from unnest(tenants, contents) with ordinality as u (tenant_id, content, ask)
+      left join lateral (
+        select j.id from job j
+        where j.tenant_id = u.tenant_id and j.content = u.content
+          and (exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
+               or (select d.state from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
+                   order by d.epoch desc limit 1) = 'succeeded')
+        order by j.created_at desc
+        limit 1
+      ) twin on true
+      order by ask
+    );
+  end if;
+
   heads := array(
     select coalesce(waiting.rank, (extract(epoch from now()) * 1e9)::bigint)
     from unnest(lane_pipelines, lane_priorities, lane_lows) with ordinality as l (pipeline, priority, low, lane)
     left join lateral (
       select rank from ready
-      where pipeline = l.pipeline and priority = l.priority and rank >= l.low and not delayed and state = 'queued'
+      where pipeline = l.pipeline and priority = l.priority and rank >= l.low and held is null and state = 'queued'
       order by rank
       limit 1
     ) waiting on true
     order by lane
   );
-  select array_agg(greatest(heads[f.lane], last.rank + f.step) order by f.flow), array_agg(f.step order by f.flow)
-  into starts, steps
+  select array_agg(greatest(heads[f.lane], last.rank + f.step) order by f.flow),
+         array_agg(f.step order by f.flow),
+         array_agg(f.gated order by f.flow),
+         array_agg(f.room order by f.flow)
+  into starts, steps, gates, rooms
   from (
-    select u.*, 1000 / coalesce((select weight from tenant where id = u.tenant_id), 1) as step
+    select u.*, 1000 / coalesce(t.weight, 1) as step,
+           is_gated(u.tenant_id, lane_pipelines[u.lane]) as gated,
+           least(
+             case when t.max_queued is not null then t.max_queued - (
+               select count(*) from (select from ready where tenant_id = t.id limit t.max_queued) q
+             ) end,
+             case when p.max_queued is not null then p.max_queued - (
+               select count(*) from (select from ready where pipeline = p.name limit p.max_queued) q
+             ) end
+           ) as room
     from unnest(flow_tenants, flow_lanes) with ordinality as u (tenant_id, lane, flow)
+    left join tenant t on t.id = u.tenant_id
+    left join pipeline p on p.name = lane_pipelines[u.lane]
   ) f
   left join lateral (
     select rank from ready
@@ -55,23 +108,27 @@ begin
 
   return query
   with asked as materialized (
-    select * from unnest(tenants, ids, params_texts, inputs_texts, fingerprints, idempotency_keys, most_attempts,
-                         traceparents, lanes, flows, places) with ordinality
-      as t (tenant_id, id, params, inputs, fingerprint, idempotency_key, max_attempts, traceparent, lane, flow, place, ask)
+    select * from unnest(tenants, ids, params_texts, inputs_texts, fingerprints, idempotency_keys, contents, batches, weights,
+                         most_attempts, traceparents, lanes, flows, places) with ordinality
+      as t (tenant_id, id, params, inputs, fingerprint, idempotency_key, content, batch_id, weight, max_attempts,
+            traceparent, lane, flow, place, ask)
   ), accepted as (
-    insert into job (tenant_id, id, pipeline, priority, params, inputs, fingerprint, idempotency_key, max_attempts, traceparent)
+    insert into job (tenant_id, id, pipeline, priority, params, inputs, fingerprint, idempotency_key, content, batch_id,
+                     weight, max_attempts, traceparent)
     select tenant_id, id, lane_pipelines[lane], lane_priorities[lane], params::jsonb, inputs::jsonb, fingerprint,
-           idempotency_key, max_attempts, traceparent
+           idempotency_key, content, batch_id, weight, max_attempts, traceparent
     from asked
+    where (rooms[flow] is null or place < rooms[flow]) and twins[ask] is null
     on conflict do nothing
     returning tenant_id, id
   ), placed as (
-    insert into ready (tenant_id, job_id, pipeline, priority, rank, max_attempts, epoch, seq, state, reason)
+    insert into ready (tenant_id, job_id, pipeline, priority, rank, gated, held, max_attempts, batch_id, epoch, seq, state,
+                       reason)
     select a.tenant_id, a.id, lane_pipelines[a.lane], lane_priorities[a.lane], starts[a.flow] + a.place * steps[a.flow],
-           a.max_attempts, 1, 1, 'queued', 'submitted'
+           gates[a.flow], case when gates[a.flow] then 'room' end, a.max_attempts, a.batch_id, 1, 1, 'queued', 'submitted'
     from accepted join asked a using (tenant_id, id)
   )
-  select accepted.id is not null, heads[a.lane]
+  select coalesce(twins[a.ask], a.id), accepted.id is not null, a.place >= rooms[a.flow] is true, gates[a.flow], heads[a.lane]
   from asked a left join accepted using (tenant_id, id)
   order by a.ask;
 end $$;

@@ -15,7 +15,7 @@ create function exchange(
 ) returns table (
   claimed boolean, tenant_id integer, job_id uuid, epoch integer, seq integer, lease_epoch integer, attempt smallint,
   state text, reason text, seconds float8,  -- seconds: how long an end had run, how long a claim had waited since it was due
-  max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb,
+  gated boolean, batch_id uuid, max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb,
   traceparent text
 )
 language plpgsql
@@ -27,6 +27,7 @@ as $$
 #variable_conflict use_column
 declare
   spots tid[] := '{}';
+  paused text[];
   lane integer;
 begin
   if cardinality(ids) > 0 then
@@ -36,34 +37,37 @@ begin
       using unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
         as e (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
       where r.tenant_id = e.tenant_id and r.job_id = e.job_id and r.state = 'running' and r.lease_epoch = e.lease_epoch
-      returning r.tenant_id, r.job_id, r.pipeline, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since, r.opened_at,
-                r.started_at, r.cancel_requested_at is not null as canceled,
-                e.state, e.reason, e.progress, e.stage, e.result, e.outputs, e.error
+      returning r.tenant_id, r.job_id, r.pipeline, r.gated, r.batch_id, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since,
+                r.opened_at, r.started_at, r.cancel_requested_at is not null as canceled,
+                case when r.cancel_requested_at is null then e.state else 'canceled' end as state,
+                case when r.cancel_requested_at is null then e.reason else 'canceled' end as reason,
+                e.progress, e.stage, e.result, e.outputs, e.error
     ), recorded as (
       insert into done (tenant_id, job_id, pipeline, epoch, seq, state, reason, attempt, lease_epoch, opened_at, claimed_at,
                         started_at, progress, stage, result, outputs, error)
-      select tenant_id, job_id, pipeline, epoch, seq + 1,
-             case when canceled then 'canceled' else state end,
-             case when canceled then 'canceled' else reason end,
-             attempt, lease_epoch, opened_at, since, started_at, progress, stage,
+      select tenant_id, job_id, pipeline, epoch, seq + 1, state, reason, attempt, lease_epoch, opened_at, since,
+             started_at, progress, stage,
              case when not canceled then result::jsonb end,
              case when canceled then '[]' else outputs::jsonb end,
              case when not canceled then error::jsonb end
       from gone
-      returning tenant_id, job_id, epoch, seq, lease_epoch, attempt, state, reason, finished_at, claimed_at
     )
-    select false, tenant_id, job_id, epoch, seq, lease_epoch, attempt, state, reason,
-           extract(epoch from finished_at - claimed_at)::float8,
+    select false, tenant_id, job_id, epoch, seq + 1, lease_epoch, attempt, state, reason,
+           extract(epoch from now() - since)::float8, gated, batch_id,
            null::smallint, null::smallint, null::text, null::smallint, null::bigint, null::jsonb, null::jsonb, null::text
-    from recorded;
+    from gone;
   end if;
 
+  if slots > 0 then
+    paused := array(select pipeline from pause where pipeline is not null and (expires_at is null or expires_at > now()));
+  end if;
   for lane in 1 .. cardinality(lane_pipelines) loop
     exit when cardinality(spots) >= slots;
+    continue when lane_pipelines[lane] = any (paused);
     if lane_priorities[lane] = lane_priorities[1] then  -- each pipeline comes with every priority, so here it is met once
       spots := spots || array(
         select ctid from ready
-        where pipeline = lane_pipelines[lane] and delayed and run_at <= now()
+        where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
           and state = 'queued' and cancel_requested_at is null
         order by run_at
         limit (slots - cardinality(spots) + 1) / 2
@@ -73,7 +77,7 @@ begin
     spots := spots || array(
       select ctid from ready
       where pipeline = lane_pipelines[lane] and priority = lane_priorities[lane] and rank >= lane_lows[lane]
-        and not delayed and state = 'queued' and cancel_requested_at is null
+        and held is null and state = 'queued' and cancel_requested_at is null
       order by rank
       limit slots - cardinality(spots)
       for update skip locked
@@ -82,9 +86,10 @@ begin
 
   for lane in 1 .. cardinality(lane_pipelines) loop  -- slots that nobody else wants
     exit when cardinality(spots) >= slots or lane_priorities[lane] <> lane_priorities[1];
+    continue when lane_pipelines[lane] = any (paused);
     spots := spots || array(
       select ctid from ready
-      where pipeline = lane_pipelines[lane] and delayed and run_at <= now()
+      where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
         and state = 'queued' and cancel_requested_at is null and ctid <> all (spots)
       order by run_at
       limit slots - cardinality(spots)
@@ -98,14 +103,14 @@ begin
       update ready r
       set state = 'running', reason = 'claimed', seq = r.seq + 1, attempt = r.attempt + 1,
           lease_epoch = r.lease_epoch + 1, since = now(), started_at = coalesce(r.started_at, now()), worker_id = worker,
-          lease_expires_at = now() + make_interval(secs => lease_seconds), delayed = false,
+          lease_expires_at = now() + make_interval(secs => lease_seconds), held = null,
           progress = 0, progress_n = 0, stage = null, status = null
       from unnest(spots) as p (spot)
       where r.ctid = p.spot
       returning r.*
     )
     select true, t.tenant_id, t.job_id, t.epoch, t.seq, t.lease_epoch, t.attempt, t.state, t.reason,
-           extract(epoch from now() - t.run_at)::float8, t.max_attempts, t.crashes, t.pipeline, t.priority, t.rank,
+           extract(epoch from now() - t.run_at)::float8, t.gated, t.batch_id, t.max_attempts, t.crashes, t.pipeline, t.priority, t.rank,
            j.params, j.inputs, j.traceparent
     from taken t join job j on j.tenant_id = t.tenant_id and j.id = t.job_id;
   end if;

@@ -13,6 +13,6 @@ with gone as (
   where tenant_id = $1 and job_id = $2 and state = 'running'
   returning *
 )
-select 'canceled' as state, epoch, seq + 1 as seq, attempt, progress, worker_id from gone
+select 'canceled' as state, epoch, seq + 1 as seq, attempt, progress, worker_id, gated, batch_id from gone
 union all
-select 'running', epoch, seq, attempt, progress, worker_id from asked
+select 'running', epoch, seq, attempt, progress, worker_id, gated, batch_id from asked

@@ -32,7 +32,7 @@ with lost as materialized (
          case when l.cancel_requested_at is null then $2::text::jsonb end
   from lost l join gone using (tenant_id, job_id)
 )
-select l.tenant_id, l.job_id, j.traceparent, l.epoch, l.seq + 1 as seq, l.attempt, l.progress, l.worker_id,
+select l.tenant_id, l.job_id, j.traceparent, l.epoch, l.seq + 1 as seq, l.attempt, l.progress, l.worker_id, l.gated, l.batch_id,
        case when a.job_id is not null then 'queued' when l.cancel_requested_at is null then 'failed' else 'canceled' end as state,
        case when a.job_id is not null then 'rescued' when l.cancel_requested_at is null then 'exhausted' else 'canceled' end as reason
 from lost l

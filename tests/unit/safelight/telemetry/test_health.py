@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from safelight.telemetry.health import Health, serve
+from safelight.errors import Failure
+from safelight.telemetry.health import Health, serving
 
 
 class Clock:
@@ -106,11 +107,8 @@ def test_a_stopping_process_is_alive_and_not_ready(health: Health) -> None:
 
 @pytest.fixture
 async def port(health: Health) -> AsyncIterator[int]:
-    found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    server = asyncio.create_task(serve("127.0.0.1", 0, health, found.set_result))
-    yield await asyncio.wait_for(found, 20)
-    server.cancel()
-    await asyncio.gather(server, return_exceptions=True)
+    async with serving("127.0.0.1", 0, health) as port:
+        yield port
 
 
 async def say(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -199,6 +197,8 @@ async def test_more_connections_than_expected_are_closed_at_once(port: int) -> N
     await asyncio.gather(*ended, return_exceptions=True)
 
 
-async def test_a_port_that_is_taken_is_an_error(port: int, health: Health) -> None:
-    with pytest.raises(OSError, match="address already in use"):
-        await serve("127.0.0.1", port, health)
+async def test_a_port_that_is_taken_is_a_sentence(port: int, health: Health) -> None:
+    sentence = f"SAFELIGHT_HEALTH_PORT: 127.0.0.1:{port}: address already in use"
+    with pytest.raises(Failure, match=sentence):
+        async with serving("127.0.0.1", port, health):
+            pass

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from safelight.telemetry import metrics
 
 BASE_UNITS = re.compile(
-    r"_(seconds|bytes|total|info|up|depth|slots|busy|alive|sockets|watches)$|^safelight_slots$"
+    r"_(seconds|bytes|total|info|up|depth|slots|busy|alive|sockets|watches|transactions|tuples)$|^safelight_slots$"
 )
 
 
@@ -42,7 +42,7 @@ def test_every_metric_has_a_help_text_and_a_name_by_the_conventions() -> None:
 
 def test_no_label_could_hold_an_id() -> None:
     allowed = {"pipeline", "state", "code", "verb", "reason", "method", "route", "status", "type", "outcome"}
-    allowed |= {"loop", "version", "pillow"}
+    allowed |= {"loop", "version", "pillow", "table"}
     declared = {label for metric in vars(metrics).values() for label in getattr(metric, "_labelnames", ())}
     assert declared <= allowed
 

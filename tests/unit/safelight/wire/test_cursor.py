@@ -38,5 +38,20 @@ def test_an_incarnation_orders_before_an_event_and_an_event_before_progress(a, b
         assert (a < b) == (a.seq < b.seq)
 
 
+@pytest.mark.parametrize(
+    ("told", "beyond"),
+    [
+        ("1:2", False),
+        ("1:2.5000", False),
+        ("1:1.999999999", False),
+        ("1:2.999999999", True),
+        ("1:3", True),
+        ("2:1", True),
+    ],
+)
+def test_a_cursor_is_beyond_what_is_known_when_nobody_can_have_been_told_it(told, beyond):
+    assert Cursor.parse(told).is_beyond(Cursor(1, 2, 7)) is beyond
+
+
 def test_the_durable_part_has_no_progress():
     assert str(Cursor(2, 7, 31).durable) == "2:7"

@@ -22,12 +22,18 @@ KEY = JobKey(1, UUID(int=5))
 THEN = datetime(2026, 11, 23, tzinfo=UTC)
 
 
+class NoForecasts:
+    async def of(self, _job):
+        return None, None
+
+
 def job(epoch=1, seq=2, n=0, state="running") -> Job:
     ended = THEN if state in ("succeeded", "failed", "canceled") else None
     return Job(
         key=KEY,
         pipeline="noop",
         priority=1,
+        batch=None,
         state=state,
         reason="claimed",
         cursor=Cursor(epoch, seq, n),
@@ -64,7 +70,7 @@ def message(cursor: str, kind: str = "progress") -> Message:
 
 def session(told: Cursor | None) -> Session:
     settings = Settings(auth="off")
-    return Session(Presenter(settings, Auth(settings, None)), told)  # type: ignore[arg-type]
+    return Session(Presenter(settings, Auth(settings, None), NoForecasts()), told)  # type: ignore[arg-type]
 
 
 @given(

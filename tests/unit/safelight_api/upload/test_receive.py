@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safelight.config import Settings
 from safelight.errors import Failure
 from safelight.storage.files import FileStore
+from safelight_api.upload import receive
 from safelight_api.upload.receive import Caps, Submission, display_name, receive_body
 
 MiB = 1024 * 1024
@@ -209,6 +211,19 @@ async def test_a_body_that_drips_just_before_each_time_out_is_given_up(desk: Des
 
     caps = Caps(bytes=MiB, pixels=10**6, side=2000, files=1, idle_seconds=0.2)
     assert (await desk.refusal(drip(), caps=caps)).code == "body_incomplete"
+
+
+async def test_a_body_that_lasts_as_long_as_bytes_are_kept_without_a_job_is_given_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safelight_api.upload.receive._LONGEST", -1.0)
+    assert (await desk.refusal(picture())).code == "body_incomplete"
+
+
+def test_an_upload_is_over_long_before_its_bytes_are_taken_for_left_behind() -> None:
+    with pytest.raises(Failure):
+        Settings.load({"SAFELIGHT_ORPHAN_DAYS": "0.9"})
+    assert receive._LONGEST <= 86400 / 2
 
 
 async def test_a_connection_that_breaks_is_an_incomplete_body_whatever_the_server_calls_it(
