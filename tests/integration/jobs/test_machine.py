@@ -5,6 +5,7 @@ thing broken. `SAFELIGHT_TEST_EXAMPLES=5000` tries for hours.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -54,11 +55,14 @@ def _a_look_from_the_front_is_cheap(monkeypatch):
 
 @pytest.mark.timeout(0 if EXAMPLES else 900)  # it takes its time where there is a fault to be made small
 def test_whatever_happens_nothing_is_lost_and_nothing_is_done_twice(here):
-    run_state_machine_as_test(lambda: Machine(here), settings=TRY)
+    def machine() -> Machine:
+        return Machine(here)
+
+    run_state_machine_as_test(machine, settings=TRY)
 
 
 class Change(NamedTuple):
-    """A text in jobs/sql or in a migration that makes a function, and what stands there instead."""
+    """A text in a file of jobs/sql, or in a `function()`, and what stands there instead."""
 
     where: str
     was: str
@@ -67,34 +71,42 @@ class Change(NamedTuple):
 
 MUTANTS = {
     "an end that is recorded without its lease epoch": [
-        Change("0004_exchange", " and r.lease_epoch = e.lease_epoch", ""),
+        Change("exchange()", " and r.lease_epoch = e.lease_epoch", ""),
     ],
     "an end that does not look at the cancel": [
-        Change("0004_exchange", "case when r.cancel_requested_at is null then e.state else 'canceled' end", "e.state"),
-        Change("0004_exchange", "case when r.cancel_requested_at is null then e.reason else 'canceled' end", "e.reason"),
-        Change("0004_exchange", "r.cancel_requested_at is not null as canceled", "false as canceled"),
+        Change(
+            "exchange()",
+            "case when r.cancel_requested_at is null then e.state else 'canceled' end",
+            "e.state",
+        ),
+        Change(
+            "exchange()",
+            "case when r.cancel_requested_at is null then e.reason else 'canceled' end",
+            "e.reason",
+        ),
+        Change("exchange()", "r.cancel_requested_at is not null as canceled", "false as canceled"),
     ],
     "a claim of what runs": [
-        Change("0004_exchange", "held is null and state = 'queued'", "held is null"),
+        Change("exchange()", "held is null and state = 'queued'", "held is null"),
     ],
     "a claim of one job more than there are slots": [
-        Change("0004_exchange", "order by rank\n      limit slots", "order by rank\n      limit 1 + slots"),
+        Change("exchange()", "order by rank\n      limit slots", "order by rank\n      limit 1 + slots"),
     ],
     "a claim of any pipeline": [
-        Change("0004_exchange", "where pipeline = lane_pipelines[lane] and priority", "where priority"),
+        Change("exchange()", "where pipeline = lane_pipelines[lane] and priority", "where priority"),
     ],
     "a claim of the youngest": [
-        Change("0004_exchange", "order by rank", "order by rank desc"),
+        Change("exchange()", "order by rank", "order by rank desc"),
     ],
     "slots that stay empty while jobs are due": [
-        Change("0004_exchange", "exit when cardinality(spots) >= slots or", "exit when true or"),
+        Change("exchange()", "exit when cardinality(spots) >= slots or", "exit when true or"),
     ],
     "a job of many that gets no place": [
-        Change("0003_enqueue", "using (tenant_id, id)\n  )", "using (tenant_id, id) where a.place = 0\n  )"),
+        Change("enqueue()", "using (tenant_id, id)\n  )", "using (tenant_id, id) where a.place = 0\n  )"),
     ],
     "a repeat that takes the place of the first away": [
         Change(
-            "0003_enqueue",
+            "enqueue()",
             "), placed as (",
             """), gone as (
                  delete from ready r using asked a
@@ -141,36 +153,39 @@ MUTANTS = {
     "an incarnation that is begun twice": [
         Change("is_newest", "epoch >= $3", "epoch < $3 and false"),
     ],
-    "a job that is forgotten while it lives": [
-        Change("old_ends", "runs.yes is null and later.yes is null", "true"),
-        Change("0006_retention", "not exists (select from ready", "true or not exists (select from ready"),
+    "a job that is forgotten although it was reopened meanwhile": [
+        Change("prune()", "not exists (select from ready", "true or not exists (select from ready"),
     ],
 }
+
+
+def functions() -> dict[str, str]:
+    """What the migrations define."""
+    texts = "\n".join(step.text for step in migrations())
+    found = re.findall(r"(?ms)^create function ((\w+)\(.*?^(?:end )?\$\$;$)", texts)
+    return {f"{name}()": f"create or replace function {rest}" for rest, name in found}
 
 
 @contextmanager
 def broken(here: World, changes: list[Change]) -> Iterator[None]:
     """With these changes made, and undone at the end."""
-    functions = {
-        step.name: step.text.replace("create function", "create or replace function") for step in migrations()
-    }
-    texts = functions | dict(queue._SQL)
-    mutants = {}
+    whole = functions()
+    mutants: dict[str, str] = {}
     for where, was, becomes in changes:
-        text = mutants.get(where, texts[where])
+        text = mutants.get(where) or (whole | dict(queue._SQL))[where]
         assert was in text, f"{where} has no {was!r}"
         mutants[where] = text.replace(was, becomes)
     with pytest.MonkeyPatch.context() as patch:
         for where, text in mutants.items():
-            if where in functions:
+            if where in whole:
                 here.run(here.pool.execute(text))
             else:
                 patch.setitem(queue._SQL, where, text)
         try:
             yield
         finally:
-            for where in mutants.keys() & functions.keys():
-                here.run(here.pool.execute(functions[where]))
+            for where in mutants.keys() & whole.keys():
+                here.run(here.pool.execute(whole[where]))
 
 
 @pytest.mark.timeout(300)

@@ -269,16 +269,15 @@ def brief(answer: Any) -> str:
     """An answer, as a note has it."""
     match answer:
         case Change():
-            return f"{answer.state} {answer.reason} {answer.cursor}"
+            text = f"{answer.state} {answer.reason} {answer.cursor}"
         case Lease():
-            return f"{answer.key} under {answer.lease_epoch}"
-        case dict():
-            return f"{{{', '.join(f'{tuple(key)}: {brief(value)}' for key, value in answer.items())}}}"
-        case JobKey():
-            return str(answer)
+            text = f"{answer.key} under {answer.lease_epoch}"
         case Page():
-            return brief([owner(one) for one in answer.forgotten])
-        case list() | tuple():
-            return f"[{', '.join(map(brief, answer))}]"
+            text = brief([owner(one) for one in answer.forgotten])
+        case dict():
+            text = f"{{{', '.join(f'{tuple(key)}: {brief(value)}' for key, value in answer.items())}}}"
+        case list() | tuple() if not isinstance(answer, JobKey):
+            text = f"[{', '.join(map(brief, answer))}]"
         case _:
-            return str(answer)
+            text = str(answer)
+    return text

@@ -125,7 +125,9 @@ class Machine(Steps):
     def enqueue_again(self, hand, nth, same, other_id, name):
         """By its id or by its key; with the same request or another one; also the id of a forgotten one."""
         forgotten = [new_job(tenant=key.tenant, id=key.id, named=True) for key in sorted(self.forgotten)]
-        new = pick(nth, [self.job("waits", nth).new, *(known.new for known in self.jobs.values()), *forgotten])
+        new = pick(
+            nth, [self.job("waits", nth).new, *(known.new for known in self.jobs.values()), *forgotten]
+        )
         if not same:
             new = replace(new, fingerprint=b"other")
         if other_id:

@@ -25,8 +25,8 @@ select 'job' as place, tenant_id, id as job_id, 0 as epoch, 0 as seq, '' as stat
 from job
 union all
 select 'ready', tenant_id, job_id, epoch, seq, state, reason, attempt, lease_epoch, crashes,
-       cancel_requested_at is not null, held is not null, run_at <= now(), coalesce(lease_expires_at < now(), false),
-       pipeline, priority, rank, max_attempts
+       cancel_requested_at is not null, held is not null, run_at <= now(),
+       coalesce(lease_expires_at < now(), false), pipeline, priority, rank, max_attempts
 from ready
 union all
 select 'done', tenant_id, job_id, epoch, seq, state, reason, attempt, lease_epoch,
