@@ -54,5 +54,9 @@ bench-queue: ## compare the queue with all its rivals
 lock: ## resolve the dependencies anew, into requirements/
 	@$(BOOT) lock
 
+freeze: ## keep this release, for the test that the next one runs beside it; once, when it is made
+	@$(BOOT) dev
+	@$(BIN)/python tools/freeze.py
+
 clean: ## remove what was installed and built; data/ stays
 	rm -rf .venv .wheels .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

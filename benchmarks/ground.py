@@ -94,7 +94,7 @@ class Ground:
 @asynccontextmanager
 async def ground() -> AsyncIterator[Ground]:
     """Both servers, started; stopped and removed at the end."""
-    with server_folder() as folder:
+    with server_folder(ram=False) as folder:  # a commit has to reach a disk
         postgres = Postgres(folder / "postgres", durable=True, port=free_port())
         postgres.prepare()
         part = postgres.part()

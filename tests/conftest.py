@@ -2,17 +2,21 @@
 
 postgres    the worker's Postgres server        database   address of a fresh, migrated database
 redis       the worker's Redis server           redis_url  address of it, emptied
-pool        an asyncpg pool on `database`
+pool        a pool on `database`                through_pgbouncer  `database`, behind a PgBouncer
 """
 
 from collections.abc import AsyncIterator, Generator, Iterator
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
+from safelight.config import Settings
+from safelight.db.pool import open_pool
 from support import processes
+from support.pgbouncer import PgBouncer, pgbouncer
 from support.requires import require
 from support.servers import PostgresServer, RedisServer, postgres_server, redis_server
 
@@ -63,6 +67,13 @@ def shared_redis() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def shared_pgbouncer(shared_postgres: PostgresServer) -> Iterator[PgBouncer]:
+    """Kept for all tests of a worker, in front of its Postgres."""
+    with pgbouncer(shared_postgres) as server:
+        yield server
+
+
 @pytest.fixture
 def postgres(shared_postgres: PostgresServer) -> PostgresServer:
     """The server, running, whatever the test before did to it."""
@@ -87,11 +98,16 @@ async def database(postgres: PostgresServer) -> AsyncIterator[str]:
 
 
 @pytest.fixture
+def through_pgbouncer(shared_pgbouncer: PgBouncer, database: str) -> str:
+    """Address of the same database behind PgBouncer in transaction mode."""
+    return shared_pgbouncer.dsn(urlsplit(database).path.lstrip("/"))
+
+
+@pytest.fixture
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
     """A pool on `database`."""
-    pool = await asyncpg.create_pool(database, min_size=1, max_size=10, command_timeout=30)
-    yield pool
-    pool.terminate()
+    async with open_pool(Settings(database_url=database, database_pool=10, database_timeout=30)) as pool:
+        yield pool
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from safelight.progress.tail import Tail
 from safelight.storage.store import open_store
 from safelight.telemetry import logs
 from safelight.telemetry.health import Health
-from safelight.telemetry.loops import supervise
+from safelight.telemetry.loops import begin, supervise
 from safelight_api import problems
 from safelight_api.auth import Auth
 from safelight_api.forecast import Forecasts
@@ -153,9 +153,8 @@ async def run(settings: Settings) -> AsyncIterator[tuple[Services, Health]]:
             stopping=asyncio.Event(),
         )
         stack.push_async_callback(services.store.close)
-        checks = Health()
+        checks = Health(patience=1.5 * settings.database_timeout)
         loops = asyncio.create_task(_loops(services, tail, checks))
-        loops.add_done_callback(_die)
         stack.push_async_callback(_stop, loops)
         try:
             yield services, checks
@@ -166,23 +165,24 @@ async def run(settings: Settings) -> AsyncIterator[tuple[Services, Health]]:
 async def _loops(services: Services, tail: Tail, checks: Health) -> None:
     """The table of contents of a process: everything that runs beside the requests."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(tail.run())
-        group.create_task(services.announcer.run())
-        group.create_task(
-            supervise("reconcile", services.hub.reconcile, lambda: services.hub.interval, checks)
-        )
-        group.create_task(supervise("database", lambda: migrate.check(services.pool), 2.0, checks))
-        group.create_task(supervise("redis", services.stream.ping, 2.0, checks))
+        for name, loop in {
+            "tail": tail.run(),
+            "announcer": services.announcer.run(),
+            "reconcile": supervise(
+                "reconcile", services.hub.reconcile, lambda: services.hub.interval, checks
+            ),
+            "database": supervise("database", lambda: migrate.check(services.pool), 2.0, checks),
+            "redis": supervise("redis", services.stream.ping, 2.0, checks),
+        }.items():
+            begin(group, name, loop, _die)
 
 
-def _die(loops: "asyncio.Task[None]") -> None:
+def _die(loop: "asyncio.Task[None]") -> None:
     """A loop that is dead makes the process deaf; a deaf process must not go on answering."""
-    if not loops.cancelled():
-        _log.critical("loop.died", exc_info=loops.exception())
-        os.kill(os.getpid(), signal.SIGKILL)
+    _log.critical("loop.died", loop=loop.get_name(), exc_info=loop.exception())
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 async def _stop(loops: "asyncio.Task[None]") -> None:
-    loops.remove_done_callback(_die)
     loops.cancel()
     await asyncio.gather(loops, return_exceptions=True)

@@ -18,7 +18,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(arguments: argparse.Namespace) -> int:
     """Applies what is missing, and says what that was."""
     del arguments
-    applied = asyncio.run(migrate(Settings.load().database_url))
+    settings = Settings.load()
+    applied = asyncio.run(migrate(settings.database_url, settings.server_limit))
     for name in applied:
         sys.stdout.write(f"applied {name}\n")
     if not applied:

@@ -83,7 +83,7 @@ class Service:
         self.data = data
         self.postgres = Postgres(data / "postgres")
         self.redis = Redis(data / "redis")
-        self._settings = settings
+        self.settings = settings
         self._health_port = _chosen_health_port(given) or free_port()
         # What a role that was killed left lying about goes at the next start.
         shutil.rmtree(data / "tmp", ignore_errors=True)
@@ -101,24 +101,24 @@ class Service:
     @property
     def url(self) -> str:
         """Where the API and the page are."""
-        host = self._settings.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self._settings.port}"
+        host = self.settings.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.settings.port}"
 
     def api(self, name: str = "api", port: int | None = None) -> Part:
         """The API; its master process looks after its workers. A second one has another name and port."""
-        port = port or self._settings.port
-        ready = _answers(_own_address(self._settings.host), port)
+        port = port or self.settings.port
+        ready = _answers(_own_address(self.settings.host), port)
         part = self._role("api", ready, patience=20.0)
         return dataclasses.replace(part, name=name, env={**part.env, "SAFELIGHT_PORT": str(port)})
 
     def processor(self) -> Part:
         """The processor; it may finish its jobs before it ends."""
-        ready = _answers(_own_address(self._settings.host), self._health_port)
-        return self._role("processor", ready, patience=self._settings.drain_seconds + 10.0)
+        ready = _answers(_own_address(self.settings.host), self._health_port)
+        return self._role("processor", ready, patience=self.settings.drain_seconds + 10.0)
 
     def pillow(self) -> str:
         """Which Pillow the processor has; `unknown` when it does not say."""
-        host = _own_address(self._settings.host)
+        host = _own_address(self.settings.host)
         connection = http.client.HTTPConnection(host, self._health_port, timeout=5)
         try:
             connection.request("GET", "/metrics")
@@ -170,7 +170,7 @@ async def start(service: Service, supervisor: Supervisor) -> None:
     service.postgres.prepare()
     await supervisor.start(service.postgres.part())
     await supervisor.start(service.redis.part())
-    for applied in await migrate(service.postgres.dsn()):
+    for applied in await migrate(service.postgres.dsn(), service.settings.server_limit):
         _say("migrate", applied)
     service.write_addresses()
     await asyncio.gather(supervisor.start(service.api()), supervisor.start(service.processor()))

@@ -28,6 +28,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: Annotated[str, Meta(description="Postgres, the truth")] = "postgresql://localhost/safelight"
     database_pool: Annotated[int, Meta(ge=2, le=200, description="connections per process")] = 8
     database_timeout: Annotated[Seconds, Meta(description="seconds for one statement")] = 10.0
+    database_prepare: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(description="named statements: faster, and `off` behind PgBouncer; `auto` finds out"),
+    ] = "auto"
+    database_limits: Annotated[
+        Literal["on", "off"],
+        Meta(description="whether `safelight migrate` gives its role time limits in this database"),
+    ] = "on"
     redis_url: Annotated[str, Meta(description="Redis, the hint")] = "redis://localhost:6379/0"
     storage_url: Annotated[str, Meta(description="image bytes: `postgres:` or `file:///path`")] = "postgres:"
 
@@ -99,6 +107,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"{PREFIX}LEASE_SECONDS: expected at least {LEASE_HEARTBEATS} times "
                 f"{PREFIX}HEARTBEAT_SECONDS ({self.heartbeat_seconds:g}), got {self.lease_seconds:g}"
             )
+
+    @property
+    def server_limit(self) -> float | None:
+        """Seconds for one statement, for the server to keep; None leaves it as it is."""
+        return self.database_timeout if self.database_limits == "on" else None
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:

@@ -1,6 +1,7 @@
 """The composition root of a processor: what exists, and the list of loops that run."""
 
 import asyncio
+import faulthandler
 import os
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
@@ -29,7 +30,7 @@ from safelight.progress.tail import Tail
 from safelight.storage.store import open_store
 from safelight.telemetry import metrics
 from safelight.telemetry.health import Health, serving
-from safelight.telemetry.loops import supervise
+from safelight.telemetry.loops import begin, supervise
 from safelight.wire.key import JobKey
 from safelight.wire.resources import PipelineInfo, StageInfo
 from safelight_processor.child.protocol import Declaration
@@ -50,6 +51,7 @@ from safelight_processor.reporter import Reporter
 from safelight_processor.runs import Runs
 from safelight_processor.scratch import Scratch
 
+_LAST_SECONDS = 30  # for what is still running when a loop has died
 _log = structlog.get_logger()
 
 
@@ -58,6 +60,7 @@ async def run(settings: Settings) -> None:  # noqa: PLR0915  (the list of what e
     slots = settings.slots or os.cpu_count() or 1
     worker = uuid4()  # fresh at every start: a pod that comes back under its old name is somebody else
     async with AsyncExitStack() as stack:
+        stack.callback(faulthandler.cancel_dump_traceback_later)
         pool = await stack.enter_async_context(open_pool(settings))
         redis, subscriber = connect(settings.redis_url), connect(settings.redis_url, timeout=5.0)
         stack.push_async_callback(redis.aclose)
@@ -66,7 +69,7 @@ async def run(settings: Settings) -> None:  # noqa: PLR0915  (the list of what e
         workers, paces, retention = Workers(pool), Paces(), Retention(pool)
         store = open_store(settings.storage_url, pool)
         stack.push_async_callback(store.close)
-        checks = Health()
+        checks = Health(patience=1.5 * settings.database_timeout)
         await stack.enter_async_context(serving(settings.host, settings.health_port, checks))
         scratch = Scratch(settings.scratch)
         stack.callback(scratch.close)
@@ -124,23 +127,21 @@ async def run(settings: Settings) -> None:  # noqa: PLR0915  (the list of what e
             if children.broken.is_set():
                 raise Failure("unavailable", "children cannot be started")
 
+        loops = {
+            "tail": tail.run(),
+            "children": children.watch(),
+            "announcer": announcer.run(),
+            "reporter": reporter.run(),
+            "heed": leases.heed(),
+            "heartbeat": supervise("heartbeat", leases.heartbeat, settings.heartbeat_seconds, checks),
+            **{service.name: _supervised(service, checks) for service in maintenance},
+            "ready": supervise("ready", ready, 2.0, checks),
+            "database": supervise("database", lambda: migrate.check(pool), 2.0, checks),
+            "redis": supervise("redis", stream.ping, 2.0, checks),
+        }
         async with asyncio.TaskGroup() as group:
-            background = [
-                group.create_task(task)
-                for task in (
-                    tail.run(),
-                    children.watch(),
-                    announcer.run(),
-                    reporter.run(),
-                    leases.heed(),
-                    supervise("heartbeat", leases.heartbeat, settings.heartbeat_seconds, checks),
-                    *(_supervised(service, checks) for service in maintenance),
-                    supervise("ready", ready, 2.0, checks),
-                    supervise("database", lambda: migrate.check(pool), 2.0, checks),
-                    supervise("redis", stream.ping, 2.0, checks),
-                )
-            ]
-            background.append(group.create_task(_begin(queue, claims, [info for info, _ in offered], group)))
+            loops["claims"] = _begin(queue, claims, [info for info, _ in offered], group)
+            background = [begin(group, name, loop, _die_soon) for name, loop in loops.items()]
             await drain.run()
             for task in background:
                 task.cancel()
@@ -161,6 +162,12 @@ class _Service(Protocol):
 
 def _supervised(service: _Service, checks: Health) -> Coroutine[None, None, None]:
     return supervise(service.name, service.run_once, lambda: service.interval, checks)
+
+
+def _die_soon(loop: "asyncio.Task[None]") -> None:
+    """A loop that is dead takes the process with it, whatever hangs when all else is told to stop."""
+    _log.critical("loop.died", loop=loop.get_name(), exc_info=loop.exception())
+    faulthandler.dump_traceback_later(_LAST_SECONDS, exit=True)
 
 
 def _wanted(settings: Settings, declared: list[Declaration]) -> list[tuple[PipelineInfo, int]]:

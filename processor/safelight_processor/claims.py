@@ -4,6 +4,7 @@ Woken by Redis when a job is enqueued and by a run that ends; a jittered look ev
 most is the floor under both. What ended while statements were under way is recorded by the next one,
 together with the claim for the slots that are free then: one commit for many when it is busy, and no
 waiting when it is not. A slot is free again only when the queue has recorded or refused how its run ended.
+An answer that was lost may have brought jobs: `strays` hands them back, before anything else is claimed.
 
 `app` starts the loop; `runs` executes what it claims and hands the end to `leases.complete`.
 """
@@ -24,6 +25,7 @@ from safelight.jobs.job import Change, Lease
 from safelight.jobs.queue import JobQueue
 from safelight.telemetry import metrics
 from safelight_processor.leases import Leases, Run, Unrecorded
+from safelight_processor.strays import Strays
 
 _UNDER_WAY = 2
 _log = structlog.get_logger()
@@ -50,7 +52,10 @@ class Claims:
         self._execute = execute
         self._slots = slots
         self._worker = worker
+        self.strays = Strays(queue, leases, settings, worker)
         self._under_way = 0  # statements
+        self._claiming = 0  # those of them that claim
+        self._searching = False  # for strays, and nothing is claimed meanwhile
         self._expected = 0  # jobs that they may bring, less the runs whose end they record
         self._look = True  # there may be a job to claim
         self.pipelines: Sequence[str] = ()
@@ -69,6 +74,7 @@ class Claims:
         """
         while True:
             self._leases.freed.clear()
+            self._search(tasks)
             while self._start(tasks):
                 pass
             if self.stopped and not self._under_way:
@@ -88,16 +94,31 @@ class Claims:
             return False
         share = max(1, self._slots // _UNDER_WAY)
         ended = self._leases.take_ended(share)
-        free = 0 if self.stopped else self._slots - len(self._leases) + len(ended) - self._expected
+        shut = self.stopped or self._searching or self.strays.due
+        free = 0 if shut else self._slots - len(self._leases) + len(ended) - self._expected
         # A second statement only claims for what it frees; for the rest there is the first.
         slots = max(0, min(free, share) if self._under_way else free) if ended or self._look else 0
         if not ended and (not slots or self._under_way):
             return False
         self._look = False
         self._under_way += 1
+        self._claiming += slots > 0
         self._expected += slots - len(ended)
         tasks.create_task(self._turn(ended, slots, tasks))
         return True
+
+    def _search(self, tasks: asyncio.TaskGroup) -> None:
+        """For strays, if there may be some. What a claim that is under way brings would look like one."""
+        if self.strays.due and not self._claiming and not self._searching:
+            self._searching = True
+            tasks.create_task(self._hand_back_strays())
+
+    async def _hand_back_strays(self) -> None:
+        try:
+            self._look = await self.strays.look() or self._look
+        finally:
+            self._searching = False
+            self._leases.freed.set()
 
     async def _turn(self, ended: Sequence[Unrecorded], slots: int, tasks: asyncio.TaskGroup) -> None:
         """One statement: what ended is recorded, what is free is filled."""
@@ -112,6 +133,8 @@ class Claims:
         except Failure as failure:
             # Postgres is away. What runs goes on; new work has to wait.
             _log.warning("claim.failed", code=failure.code, cause=repr(failure.__cause__))
+            if slots > 0:
+                self.strays.suspect()
             for end in ended:
                 end.fail(failure)
             return
@@ -125,6 +148,7 @@ class Claims:
             await self._follow_up(exchanged.changes.values())
         finally:
             self._under_way -= 1
+            self._claiming -= slots > 0
             self._expected -= slots - len(ended)
             self._leases.freed.set()
 

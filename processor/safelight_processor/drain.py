@@ -50,6 +50,8 @@ class Drain:
             _log.info("drain.releases", running=len(self._leases))
             self._leases.interrupt_all("drain")
         await self._leases.empty.wait()
+        # The answer to one of the last claims was lost: what it took is handed back like the rest.
+        await self._claims.strays.settled.wait()
         _log.info("drain.done")
 
     async def _empty_or_hurry(self) -> None:

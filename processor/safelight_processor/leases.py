@@ -107,6 +107,7 @@ class Leases:
     def __init__(self, queue: JobQueue, settings: Settings) -> None:
         self._queue = queue
         self._seconds = settings.lease_seconds
+        self._patience = settings.heartbeat_seconds
         self._runs: dict[Fence, Run] = {}
         self._ended: list[Unrecorded] = []
         self.freed = asyncio.Event()  # a slot is free, or an end waits to be recorded
@@ -173,12 +174,20 @@ class Leases:
         for run in self:
             run.interrupt(why)
 
+    async def _beat(self, beats: list[Beat]) -> dict[Fence, bool]:
+        """A heartbeat that hangs is given up while there is time for another one."""
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._queue.heartbeat(beats, self._seconds)
+        except TimeoutError as error:
+            raise Failure("unavailable") from error
+
     async def heartbeat(self) -> None:
         """Renews every lease, once."""
         runs = list(self)
         if not runs:
             return
-        held = await self._queue.heartbeat([run.beat for run in runs], self._seconds)
+        held = await self._beat([run.beat for run in runs])
         for run in runs:
             fence = run.lease.fence
             if fence not in held:

@@ -11,6 +11,8 @@ import asyncpg
 import psutil
 import pytest
 
+from safelight.config import Settings
+from safelight.db.pool import open_pool
 from safelight.errors import Failure
 from safelight.storage.files import FileStore
 from safelight.storage.postgres import CHUNK, PostgresStore
@@ -48,11 +50,18 @@ def folder_of(root: Path) -> Bench:
     return Bench(FileStore(root), files)
 
 
-@pytest.fixture(params=["postgres", "files"])
+@pytest.fixture
+async def shared_sessions(through_pgbouncer: str) -> AsyncIterator[asyncpg.Pool]:
+    """A pool behind PgBouncer."""
+    async with open_pool(Settings(database_url=through_pgbouncer)) as pool:
+        yield pool
+
+
+@pytest.fixture(params=["pool", "shared_sessions", "files"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     if request.param == "files":
         return folder_of(tmp_path / "store")
-    return rows_of(request.getfixturevalue("pool"))
+    return rows_of(request.getfixturevalue(request.param))
 
 
 async def chunks(*parts: bytes) -> AsyncIterator[bytes]:

@@ -9,7 +9,8 @@
  * sql_complete (complete, fail, and cancel by the run), sql_retry, sql_release, sql_rescue, sql_cancel, sql_reopen.
  * A worker never sees a row: it knows what its claim answered and what it was told since. A run is what runs.py does:
  * it works, keeps its outputs, says one verb until that is recorded or refused, looks up a refusal when an answer was
- * lost before it (`_recorded`), and discards the outputs that were not recorded.
+ * lost before it (`_recorded`), and discards the outputs that were not recorded. A worker that lost the answer to a claim
+ * looks for what it was given (strays.py), and says release of it.
  *
  * WHAT MAY HAPPEN. A worker takes no step for as long as it likes: SIGSTOP, a pause, a partition; when it goes on it
  * is a zombie. A lease expires at any moment (Clock), so nothing rests on how long one is. A person cancels and
@@ -20,8 +21,9 @@
  *
  * LEFT OUT. Time, with back-off and deadlines. Batches: each row is fenced on its own. More slots than one: two
  * workers stand for two slots. Locks: a statement that waited for a row looks at it again, so each acts at one moment;
- * `cancel`, which then may see nothing, is asked again by its caller. Quarantine, a kind of fail. Prune. What has no
- * consequence: the table `attempt`, and the rows in `done` of incarnations before.
+ * `cancel`, which then may see nothing, is asked again by its caller. A claim that is late: it is looked for as long as
+ * the server lets it run, and then costs an attempt. Quarantine, a kind of fail. Prune. What has no consequence: the
+ * table `attempt`, and the rows in `done` of incarnations before.
  *
  * Two witnesses are what this code once did: a run that was handed back although its cancel was accepted left the cancel
  * to a second statement (CANCEL_IS_OWED), and the message through Redis ended a run without a look at Postgres
@@ -44,7 +46,7 @@
  *     attempts_never_exceed_their_maximum      release gives one back, and reopen all of them
  *     an_attempt_is_given_back_once            however often the release is said
  *     outputs_are_those_of_the_accepted_run    what a person sees was kept by the run that was recorded, and is there
- *     an_empty_worker_holds_no_lease           so a drained one leaves none; but for a claim that it never heard of
+ *     an_empty_worker_holds_no_lease           so a drained one leaves none
  *     every_job_ends                           when nobody can do anything more; with FOREVER: under weak fairness
  *
  * WITNESSES. Each makes one mistake that queues have made, and SPIN must find it: they keep the model honest. With
@@ -63,6 +65,7 @@
  *     REFUSAL_IS_BELIEVED       a second try that is refused is taken to mean that the first was, too
  *     SLOT_IS_FREED_EARLY       the slot is free before the database has answered
  *     WORKER_BY_NAME            a worker started again under its old name renews what the old one held (with FOREVER)
+ *     STRAYS_ARE_LEFT           what a claim took whose answer was lost is left until it expires
  *     CANCEL_IS_OWED            a hand-back, and the cancel that then has to follow, are two statements
  *     CANCEL_BY_MESSAGE         a message that names the job, and not the run, ends a run
  */
@@ -84,12 +87,12 @@
 #endif
 
 #define EPOCHS (MAX_ATTEMPTS * (1 + WISHES) + FAULTS)  /* more leases than these are never granted */
-#define NOBODY 255                                     /* a worker that died, or never heard of its lease */
+#define NOBODY 255                                     /* a worker that died */
 #define absent 0
 
 mtype = { queued, running, succeeded, failed, canceled }              /* states of a job */
 mtype = { complete, fail, cancel, retry, release }                    /* what a run says at its end */
-mtype = { idle, picking, working, saying, owing, looking, discarding }  /* what a worker does */
+mtype = { idle, picking, unsure, working, saying, owing, looking, discarding }  /* what a worker does */
 mtype = { lost }                                                      /* what a run may be told, besides cancel */
 
 typedef Ready {  /* as `enqueue` leaves it */
@@ -427,8 +430,24 @@ active [WORKERS] proctype Worker() {
 #endif
   :: d_step { phase == idle && CLAIMABLE(0) && faults > 0 ->
       faults--;
-      sql_claim(0, NOBODY);
-      printf("  ... and never hears of it\n")
+      sql_claim(0, ME);
+      printf("  ... and never hears of it\n");
+#ifndef STRAYS_ARE_LEFT
+      phase = unsure
+#else
+      over()
+#endif
+    }
+  /* It finds what it was given, unless that was taken back meanwhile, and says `release` of it like a run. */
+  :: d_step { phase == unsure ->
+      if
+      :: ready[0].worker == ME ->
+        printf("worker %d finds that it holds job 0\n", _pid);
+        begin(0);
+        MY.here = false;
+        verb = release; phase = saying
+      :: else -> over()
+      fi
     }
 
   /* The work, and what it comes to. */

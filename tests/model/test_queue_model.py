@@ -55,6 +55,7 @@ WITNESSES: list[tuple[str, ...]] = [
     ("OUTPUTS_BY_ATTEMPT", "outputs_are_those_of_the_accepted_run"),
     ("REFUSAL_IS_BELIEVED", "outputs_are_those_of_the_accepted_run"),
     ("SLOT_IS_FREED_EARLY", "an_empty_worker_holds_no_lease"),
+    ("STRAYS_ARE_LEFT", "an_empty_worker_holds_no_lease"),
     ("CANCEL_IS_OWED", "every_job_ends"),
     ("CANCEL_BY_MESSAGE", "only_a_cancel_cancels", "WISHES=2"),
     ("WORKER_BY_NAME", "every_job_ends", "FOREVER", "FAULTS=1", "WISHES=0"),

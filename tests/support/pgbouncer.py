@@ -1,67 +1,82 @@
-"""PgBouncer in transaction mode, with one connection to a database: what is left in a session shows."""
+"""A real PgBouncer in transaction mode, in front of a Postgres of the tests: few sessions that many share."""
 
-import asyncio
 import os
-import signal
-import subprocess
+import socket
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from safelight_cli.embedded.part import dies_with_parent
 from support.ports import free_port
+from support.processes import Process
 from support.requires import require
 from support.servers import PostgresServer
 
+SESSIONS = 3  # of a database, for all its clients
 _CONFIG = """
 [databases]
-* = host=127.0.0.1 port={server} user=postgres
+* = host={sockets} port={postgres} user=postgres
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
 auth_type = any
 pool_mode = transaction
-default_pool_size = 1
-{user}
+default_pool_size = {sessions}
+max_client_conn = {clients}
+query_wait_timeout = {patience}
+server_login_retry = 1
 """
 
 
-@asynccontextmanager
-async def bouncer(postgres: PostgresServer, database: str) -> AsyncIterator[str]:
-    """The address of a database, by its name, through PgBouncer."""
-    program, port = require("pgbouncer"), free_port()
-    with tempfile.TemporaryDirectory(prefix="safelight-bouncer-") as folder:
+class PgBouncer:
+    """Made by `pgbouncer`."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def dsn(self, database: str) -> str:
+        """Address of a database of the Postgres behind it."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+
+@contextmanager
+def pgbouncer(
+    postgres: PostgresServer, *, sessions: int = SESSIONS, clients: int = 200, patience: int = 30
+) -> Iterator[PgBouncer]:
+    """PgBouncer, listening; without it the test is skipped."""
+    binary, port = require("pgbouncer"), free_port()
+    with tempfile.TemporaryDirectory(prefix="safelight-pgbouncer-") as folder:
         config = Path(folder, "pgbouncer.ini")
-        # It does not run as root.
-        user = "user = nobody" if os.geteuid() == 0 else ""
-        config.write_text(_CONFIG.format(server=postgres.port, port=port, user=user))
-        os.chmod(folder, 0o755)
-        process = _start(program, config)
+        config.write_text(
+            _CONFIG.format(
+                sockets=postgres.postgres.sockets,
+                postgres=postgres.port,
+                port=port,
+                sessions=sessions,
+                clients=clients,
+                patience=patience,
+            )
+        )
+        Path(folder).chmod(0o711)
+        # It refuses to be root, and the sockets of Postgres are open to its own user only. Had it changed its
+        # user by itself, the kernel would no longer end it with pytest.
+        user = "nobody" if os.geteuid() == 0 else None
+        process = Process("pgbouncer", [binary, str(config)], dict(os.environ), port, user)
         try:
-            await _until_open(port)
-            yield f"postgresql://postgres@127.0.0.1:{port}/{database}"
+            _wait(process)
+            yield PgBouncer(port)
         finally:
             process.kill()
-            process.wait()
 
 
-def _start(program: str, config: Path) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [program, "-q", config],
-        stderr=subprocess.DEVNULL,
-        preexec_fn=dies_with_parent(signal.SIGTERM),  # noqa: PLW1509  it calls nothing but the kernel
-    )
-
-
-async def _until_open(port: int) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.02)
-            else:
-                writer.close()
+def _wait(process: Process) -> None:
+    give_up = time.monotonic() + 30
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", process.port)) == 0:
                 return
+        assert process.is_alive(), process.logs()
+        assert time.monotonic() < give_up, process.logs()
+        time.sleep(0.02)

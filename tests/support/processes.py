@@ -30,7 +30,14 @@ started: list["Process"] = []  # by the test that runs; tests/conftest.py reads 
 class Process:
     """A process of its own session, and the log of what it and its children say."""
 
-    def __init__(self, name: str, argv: Iterable[str], env: Mapping[str, str], port: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        argv: Iterable[str],
+        env: Mapping[str, str],
+        port: int = 0,
+        user: str | None = None,
+    ) -> None:
         self.name = name
         self.port = port
         self._log = tempfile.TemporaryFile(prefix=f"safelight-{name}-")  # noqa: SIM115  lives as long as this
@@ -43,6 +50,7 @@ class Process:
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
+            user=user,
             preexec_fn=dies_with_parent(signal.SIGTERM),  # noqa: PLW1509  it calls nothing but the kernel
         )
         started.append(self)
@@ -142,12 +150,12 @@ async def process(
 
 @asynccontextmanager
 async def api_process(
-    database: str, redis_url: str, *, ready: bool = True, **settings: object
+    database: str, redis_url: str, *, ready: bool = True, python: str = sys.executable, **settings: object
 ) -> AsyncIterator[Process]:
     """An API pod on a free port, ready to serve."""
     port = int(str(settings.pop("port", 0))) or free_port()
     env = environment(database, redis_url, port=port, **settings)
-    async with process("api", [sys.executable, "-m", "safelight_api"], env, port) as api:
+    async with process("api", [python, "-m", "safelight_api"], env, port) as api:
         if ready:
             await api.until_ready()
         yield api
@@ -155,13 +163,19 @@ async def api_process(
 
 @asynccontextmanager
 async def processor_process(
-    database: str, redis_url: str, *, modules: str = "", ready: bool = True, **settings: object
+    database: str,
+    redis_url: str,
+    *,
+    modules: str = "",
+    ready: bool = True,
+    python: str = sys.executable,
+    **settings: object,
 ) -> AsyncIterator[Process]:
     """A processor, ready to claim. `modules` names pipelines of tests: `support.slow:slow`."""
     port = int(str(settings.pop("health_port", 0))) or free_port()
     settings = {"slots": 2, "pipeline_modules": modules, **settings}
     env = environment(database, redis_url, health_port=port, **settings)
-    async with process("processor", [sys.executable, "-m", "safelight_processor"], env, port) as processor:
+    async with process("processor", [python, "-m", "safelight_processor"], env, port) as processor:
         if ready:
             await processor.until_ready()
         yield processor

@@ -6,6 +6,7 @@ async with fault_proxy(redis.port) as proxy:
     proxy.refuse()       and new ones are refused, until `heal`
     proxy.pause()        bytes wait, both ways: a stall and back-pressure, until `heal`
     proxy.blackhole()    bytes vanish, both ways: nobody is told, until `heal`
+    proxy.forget()       bytes of the connections there are vanish, for ever; new ones are welcome
     proxy.delay = 0.05   seconds that every piece of data takes, each way
 """
 
@@ -32,6 +33,7 @@ class FaultProxy:
         self._open = asyncio.Event()
         self._open.set()
         self._swallowing = False
+        self._forgotten: set[asyncio.StreamWriter] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -64,8 +66,12 @@ class FaultProxy:
         """What is sent from now on is lost; the connections stay open."""
         self._swallowing = True
 
+    def forget(self) -> None:
+        """The connections that are open now lead nowhere, as after a NAT has forgotten them."""
+        self._forgotten |= self._writers
+
     async def heal(self) -> None:
-        """Ends `refuse`, `pause` and `blackhole`; broken connections stay broken."""
+        """Ends `refuse`, `pause` and `blackhole`; what is broken or forgotten stays so."""
         self._swallowing = False
         self._open.set()
         await self.listen()
@@ -107,13 +113,14 @@ class FaultProxy:
             pass
         finally:
             self._writers -= pair
+            self._forgotten -= pair
             back.close()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_PIECE):
             await asyncio.sleep(self.delay)
             await self._open.wait()
-            if self._swallowing:
+            if self._swallowing or writer in self._forgotten:
                 continue
             self.passed += len(data)
             writer.write(data)

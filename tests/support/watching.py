@@ -55,11 +55,15 @@ class Told:
 
 
 async def watch_socket(
-    url: str, job: str, told: Told, *, after: str | None = None, seconds: float = 90
+    url: str, job: str, told: Told, *, after: str | None = None, token: str | None = None, seconds: float = 90
 ) -> Told:
     """Watches over one socket until it closes."""
     address = "ws" + url.removeprefix("http") + f"/api/jobs/{job}/live" + (f"?after={after}" if after else "")
-    async with asyncio.timeout(seconds), websockets.connect(address, open_timeout=10) as socket:
+    offers = ["safelight.v1", f"token.{token}"] if token else None
+    async with (
+        asyncio.timeout(seconds),
+        websockets.connect(address, open_timeout=10, subprotocols=offers) as socket,
+    ):
         async for text in socket:
             frame = json.loads(text)
             assert len(text) <= 4096

@@ -761,6 +761,7 @@ CREATE TABLE public.pipeline (
 CREATE TABLE public.schema_migration (
     number integer NOT NULL,
     name text NOT NULL,
+    needs integer NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 

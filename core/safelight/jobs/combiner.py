@@ -7,12 +7,22 @@ are the batches. A batch that the database cannot take is tried again call by ca
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from safelight.errors import Failure
 
 Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting(Generic[Ask, Answer]):
+    """An ask, what no other of its batch may share with it, and where its answer is put."""
+
+    ask: Ask
+    keys: frozenset[Hashable]
+    answer: "asyncio.Future[Answer]"
 
 
 class Combiner(Generic[Ask, Answer]):
@@ -29,7 +39,7 @@ class Combiner(Generic[Ask, Answer]):
         self._run = run
         self._keys = keys
         self._most = most
-        self._waiting: list[tuple[Ask, asyncio.Future[Answer]]] = []
+        self._waiting: list[Waiting[Ask, Answer]] = []
         self._worker: asyncio.Task[None] | None = None
 
     async def ask(self, ask: Ask) -> Answer:
@@ -39,49 +49,54 @@ class Combiner(Generic[Ask, Answer]):
             Failure: what `run` raised for it.
         """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((ask, answer))
+        self._waiting.append(Waiting(ask, frozenset(self._keys(ask)), answer))
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
         return await answer
 
     async def _work(self) -> None:
-        """Until nobody waits. What goes wrong is told to those who asked, so nothing is raised here."""
+        """Until nobody waits. What goes wrong is told to those who asked: none of them waits for ever."""
         try:
             while self._waiting:
                 if batch := self._next():
                     await self._answer(batch)
         finally:
             self._worker = None
+            for one in self._waiting:  # somebody has ended the worker
+                one.answer.cancel()
 
-    def _next(self) -> list[tuple[Ask, "asyncio.Future[Answer]"]]:
+    def _next(self) -> "list[Waiting[Ask, Answer]]":
         """The oldest asks that can go together; whoever has given up is left out."""
-        batch: list[tuple[Ask, asyncio.Future[Answer]]] = []
-        later: list[tuple[Ask, asyncio.Future[Answer]]] = []
+        batch: list[Waiting[Ask, Answer]] = []
+        later: list[Waiting[Ask, Answer]] = []
         taken: set[Hashable] = set()
-        for ask, answer in self._waiting:
-            if answer.done():
+        for one in self._waiting:
+            if one.answer.done():
                 continue
-            keys = self._keys(ask)
-            if len(batch) >= self._most or not taken.isdisjoint(keys):
-                later.append((ask, answer))
-            else:
-                batch.append((ask, answer))
-            taken.update(keys)
+            free = len(batch) < self._most and taken.isdisjoint(one.keys)
+            (batch if free else later).append(one)
+            taken |= one.keys
         self._waiting = later
         return batch
 
-    async def _answer(self, batch: list[tuple[Ask, "asyncio.Future[Answer]"]]) -> None:
+    async def _answer(self, batch: "list[Waiting[Ask, Answer]]") -> None:
         try:
-            answers = await self._run([ask for ask, _ in batch])
+            answers = await self._run([one.ask for one in batch])
+            if len(answers) != len(batch):
+                raise RuntimeError(f"{len(answers)} answers to {len(batch)} asks")
         except Exception as error:
             if len(batch) > 1 and isinstance(error, Failure) and error.code == "bad_request":
                 for one in batch:
                     await self._answer([one])
                 return
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error)
-            return
-        for (_, answer), found in zip(batch, answers, strict=True):
-            if not answer.done():
-                answer.set_result(found)
+            for one in batch:
+                if not one.answer.done():
+                    one.answer.set_exception(error)
+        except BaseException:
+            for one in batch:
+                one.answer.cancel()
+            raise
+        else:
+            for one, found in zip(batch, answers, strict=True):
+                if not one.answer.done():
+                    one.answer.set_result(found)

@@ -296,7 +296,7 @@ class JobQueue:
 
         Raises:
             Failure: `unavailable`; then it is not known what was recorded, and what was claimed is nobody's
-                until its lease expires.
+                until `release_strays` hands it back, or its lease expires.
         """
         began = time.monotonic()
         front = self._lanes.from_front(began)
@@ -384,6 +384,15 @@ class JobQueue:
             [run.delay_seconds for run in runs],
         )
         return [records.change(row) for row in rows]
+
+    async def release_strays(self, worker: UUID, known: Iterable[Fence]) -> Sequence[Change]:
+        """Hands back what a claim gave to a worker and its answer never told: leases beside the `known` ones.
+
+        No claim of this worker may be under way, or what it brings would be handed back under its hands.
+        """
+        rows = await self._rows("strays", worker, *_fences(known))
+        strays = [HandedBack(fence=records.fence(row), progress=row["progress"]) for row in rows]
+        return await self.release(strays) if strays else []
 
     async def rescue(self, limit: int = 100) -> Sequence[Change]:
         """Takes back runs whose lease has expired."""

@@ -76,6 +76,7 @@ class Stream:
         self._asked: dict[str, asyncio.Future[bytes | None]] = {}
         # Around what a person waits for; what is published waits in a queue, and is worth every try.
         self._breaker = Breaker(redis.ping)
+        self._fetching: set[asyncio.Task[None]] = set()  # the loop itself holds on to no task
 
     async def publish(self, news: News) -> bool:
         """Tells the watchers; False when something newer is known.
@@ -135,9 +136,14 @@ class Stream:
         if asked is None:
             loop = asyncio.get_running_loop()
             if not self._asked:
-                loop.call_soon(lambda: loop.create_task(self._fetch()))
+                loop.call_soon(self._begin_to_fetch)
             asked = self._asked[name] = loop.create_future()
         return asked
+
+    def _begin_to_fetch(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._fetch())
+        self._fetching.add(task)
+        task.add_done_callback(self._fetching.discard)
 
     async def _fetch(self) -> None:
         asked, self._asked = self._asked, {}

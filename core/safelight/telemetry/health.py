@@ -1,9 +1,9 @@
 """Is this process alive, is it ready? The answers to /livez and /readyz, and the processor's small server.
 
 alive    its loops still turn. A loop that fails turns too: a restart does not bring Postgres back.
-ready    everything it cannot work without has answered once, and has not been failing for long. Redis is a
-         hint and does not count. Patience keeps a blip of a dependency that all pods share from taking all
-         of them out of the load balancer at once.
+ready    everything it cannot work without has answered once, and not long ago: a check that hangs is as bad
+         as one that fails. Redis is a hint and does not count. Patience keeps a blip of a dependency that all
+         pods share from taking all of them out of the load balancer at once.
 
 `loops.supervise` reports here; the API answers from here in its routes, the processor through `serving`.
 """
@@ -23,7 +23,7 @@ from safelight.telemetry import metrics
 
 # Checks that a process needs to be ready, as far as it has them.
 NEEDED = ("database", "ready")
-_PATIENCE = 15.0  # seconds of failing before a ready process is no longer ready
+PATIENCE = 15.0  # seconds that a check is due before a ready process is no longer ready
 _STUCK = 120.0  # seconds without the end of a turn, at least; a statement ends after ten
 _STUCK_INTERVALS = 10
 _GAUGES = {"database": metrics.database_up, "redis": metrics.redis_up}
@@ -36,35 +36,43 @@ _log = structlog.get_logger()
 
 
 class _Check:
-    """One name: whether it ever passed, since when it fails, when its last turn ended."""
+    """One name: whether it ever passed, when it is due again, whether it fails, when its last turn ended."""
 
     def __init__(self, now: float) -> None:
         self.passed = False
-        self.failing_since: float | None = None
-        self.turned = now
+        self.failing = False
+        self.turned = self.due = now
         self.interval = 0.0
 
     def stuck(self, now: float) -> bool:
         return now - self.turned > max(_STUCK, _STUCK_INTERVALS * self.interval)
 
-    def good(self, now: float) -> bool:
-        return self.passed and (self.failing_since is None or now - self.failing_since < _PATIENCE)
+    def good(self, now: float, patience: float) -> bool:
+        return self.passed and now - self.due < patience
 
-    def word(self, now: float) -> str:
+    def word(self, now: float, patience: float) -> str:
         """For people and probes. Why it fails is in the log, as this is public."""
         if self.stuck(now):
             return "stuck"
-        if self.failing_since is not None:
+        if self.failing:
             return "failing"
-        return "ok" if self.passed else "not yet"
+        if not self.passed:
+            return "not yet"
+        return "ok" if self.good(now, patience) else "late"
 
 
 class Health:
     """The named checks of a process, each with its last result."""
 
-    def __init__(self, needed: Iterable[str] = NEEDED, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        needed: Iterable[str] = NEEDED,
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = PATIENCE,
+    ) -> None:
         self._needed = frozenset(needed)
         self._clock = clock
+        self._patience = patience
         self._checks: dict[str, _Check] = {}
         self._stopping = False
 
@@ -75,16 +83,15 @@ class Health:
     def passed(self, name: str, interval: float = 0.0) -> None:
         """It went well; the next turn begins after `interval` seconds."""
         check = self._turn(name)
-        check.passed, check.failing_since, check.interval = True, None, interval
+        check.passed, check.failing, check.interval = True, False, interval
+        check.due = check.turned + interval
         metrics.loop_last_success_timestamp_seconds.labels(loop=name).set(time.time())
         if name in _GAUGES:
             _GAUGES[name].set(1)
 
     def failed(self, name: str) -> None:
         """It failed."""
-        check = self._turn(name)
-        if check.failing_since is None:
-            check.failing_since = check.turned
+        self._turn(name).failing = True
         if name in _GAUGES:
             _GAUGES[name].set(0)
 
@@ -100,7 +107,7 @@ class Health:
     def ready(self) -> tuple[bool, dict[str, object]]:
         """Whether work should come here, and every check's state in a word."""
         now = self._clock()
-        needed = [check.good(now) for name, check in self._checks.items() if name in self._needed]
+        needed = [self._checks[name].good(now, self._patience) for name in self._needed & self._checks.keys()]
         # None yet: the loops that make the checks have not begun.
         return bool(needed) and all(needed) and not self._stopping, self._words(now)
 
@@ -111,7 +118,9 @@ class Health:
         return check
 
     def _words(self, now: float) -> dict[str, object]:
-        words: dict[str, object] = {name: check.word(now) for name, check in sorted(self._checks.items())}
+        words: dict[str, object] = {
+            name: check.word(now, self._patience) for name, check in sorted(self._checks.items())
+        }
         return {"stopping": "yes", **words} if self._stopping else words
 
 

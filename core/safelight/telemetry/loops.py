@@ -1,12 +1,12 @@
 """One supervised loop: `run_once` again and again, its failures waited out, its freshness on record.
 
 The one helper with which the API and the processor run everything that has to happen every so often.
-Each loop is a task of its role's TaskGroup, so one that dies takes the process with it.
+Each loop is a task of its role's TaskGroup (`begin`), so one that dies takes the process with it.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import structlog
 
@@ -60,3 +60,27 @@ async def supervise(
             pause = interval() if callable(interval) else interval
             health.passed(name, pause)
         await asyncio.sleep(pause * random.uniform(1 - jitter, 1))  # noqa: S311
+
+
+def begin(
+    group: asyncio.TaskGroup,
+    name: str,
+    loop: Coroutine[object, object, None],
+    died: Callable[["asyncio.Task[None]"], object],
+) -> "asyncio.Task[None]":
+    """Runs what never ends as a task of the group. When it does end, however that is, it takes the group
+    along.
+
+    `died` is told at once: a group waits for all the others before it says that one has failed.
+    """
+    task = group.create_task(_endless(name, loop), name=name)
+    task.add_done_callback(lambda task: died(task) if not task.cancelled() and task.exception() else None)
+    return task
+
+
+async def _endless(name: str, loop: Coroutine[object, object, None]) -> None:
+    await loop
+    task = asyncio.current_task()
+    # Told to stop, some return.
+    if task is None or not task.cancelling():
+        raise RuntimeError(f"the loop {name} has ended")

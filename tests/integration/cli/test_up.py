@@ -180,7 +180,7 @@ def test_a_taken_port_is_refused(data, shared):
     with socket.socket() as taken:
         if shared:  # as Granian listens: a second one would get half of the connections, without a word
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        taken.bind(("127.0.0.1", free_port()))
+        taken.bind(("127.0.0.1", 0))  # the kernel's choice: no connection lingers there
         taken.listen()
         port = taken.getsockname()[1]
         assert f"Port {port} of 127.0.0.1: address already in use" in refused(
@@ -190,7 +190,7 @@ def test_a_taken_port_is_refused(data, shared):
 
 def test_a_taken_health_port_is_refused(data):
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", free_port()))
+        taken.bind(("127.0.0.1", 0))  # the kernel's choice: no connection lingers there
         taken.listen()
         health = taken.getsockname()[1]
         sentence = refused("up", "--data", data, "--port", free_port(), health_port=health)

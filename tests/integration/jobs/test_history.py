@@ -11,7 +11,7 @@ from safelight.jobs.queue import _SQL
 from safelight.jobs.retention import DAYS_AHEAD, Retention
 from support.history import DAY, WEEK, backdate, days, done, ended, make_day, prune_all
 from support.jobs import claim, failed, running, succeeded
-from support.pgbouncer import bouncer
+from support.pgbouncer import pgbouncer
 from support.requires import requires
 
 
@@ -81,7 +81,9 @@ async def test_days_are_made_and_dropped_through_pgbouncer(pool, postgres, datab
     name = await make_day(pool, 9)
     await pool.execute(f"drop table {(await days(pool))[-1]}")
 
-    async with bouncer(postgres, await pool.fetchval("select current_database()")) as address:
+    # In one session, so that what is left in it shows.
+    with pgbouncer(postgres, sessions=1) as server:
+        address = server.dsn(await pool.fetchval("select current_database()"))
         through = await asyncpg.create_pool(address, min_size=1, max_size=3, statement_cache_size=0)
         retention = Retention(through)
         assert await retention.make_partitions() // DAY == DAYS_AHEAD

@@ -2,5 +2,6 @@
 create table if not exists schema_migration (
   number integer primary key,
   name text not null,
+  needs integer not null,                 -- the newest migration that code has to know to run after this one
   applied_at timestamptz not null default now()
 )

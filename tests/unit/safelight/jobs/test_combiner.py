@@ -102,6 +102,45 @@ async def test_an_outage_is_told_to_everybody_at_once_and_the_next_call_is_tried
     assert await combiner.ask("c") == "c"
 
 
+async def test_a_bug_is_told_to_those_who_asked_and_the_next_call_is_tried():
+    wrong = [["one answer too few"]]
+
+    async def statement(asks):
+        return wrong.pop() if wrong else asks
+
+    combiner = Combiner(statement, keys)
+    answers = await asyncio.gather(*(combiner.ask(ask) for ask in "ab"), return_exceptions=True)
+
+    assert [type(answer) for answer in answers] == [RuntimeError, RuntimeError]
+    assert await combiner.ask("c") == "c"
+
+
+async def test_a_call_without_a_key_fails_alone_and_at_once():
+    statement = Statement()
+    statement.free.set()
+    combiner = Combiner(statement, lambda ask: [[]] if ask == "b" else [ask])
+
+    answers = await asyncio.gather(*(combiner.ask(ask) for ask in "abc"), return_exceptions=True)
+
+    assert [type(answer) for answer in answers] == [str, TypeError, str]
+
+
+async def test_when_the_worker_is_ended_nobody_waits_for_ever():
+    statement = Statement()
+    combiner = Combiner(statement, keys)
+    asking = [asyncio.create_task(combiner.ask("a"))]
+    await begun(statement)
+    asking += [asyncio.create_task(combiner.ask(ask)) for ask in "bc"]
+    await asyncio.sleep(0)
+    combiner._worker.cancel()
+
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [asyncio.CancelledError] * 3
+    statement.free.set()
+    assert await combiner.ask("d") == "answer to d"
+
+
 async def test_a_caller_that_gives_up_costs_the_others_nothing():
     statement = Statement()
     combiner = Combiner(statement, keys)

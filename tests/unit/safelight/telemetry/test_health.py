@@ -60,6 +60,23 @@ def test_a_ready_process_stays_ready_through_a_blip_and_not_through_an_outage(
     assert health.ready()[0] is True
 
 
+def test_a_check_that_hangs_is_no_better_than_one_that_fails(health: Health, clock: Clock) -> None:
+    health.passed("database", 2.0)
+    clock.now += 16.9
+    assert health.ready() == (True, {"database": "ok"})
+    clock.now += 0.2
+    assert health.ready() == (False, {"database": "late"})
+    health.passed("database", 2.0)
+    assert health.ready() == (True, {"database": "ok"})
+
+
+def test_patience_follows_the_time_limit_of_what_is_waited_for(clock: Clock) -> None:
+    health = Health(clock=clock, patience=1.5)
+    health.passed("database", 2.0)
+    clock.now += 3.6
+    assert health.ready()[0] is False
+
+
 def test_blips_do_not_add_up(health: Health, clock: Clock) -> None:
     for _ in range(10):
         health.passed("database")

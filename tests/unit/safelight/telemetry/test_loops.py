@@ -7,7 +7,7 @@ import pytest
 
 from safelight.errors import Failure
 from safelight.telemetry.health import Health
-from safelight.telemetry.loops import supervise
+from safelight.telemetry.loops import begin, supervise
 
 
 class Turns:
@@ -105,6 +105,25 @@ async def test_a_bug_ends_the_whole_task_group() -> None:
         await asyncio.wait_for(group(), 20)
     assert caught.group_contains(KeyError)
     assert sibling_ended.is_set()
+
+
+@pytest.mark.parametrize("bug", [None, KeyError("bug")])
+async def test_a_loop_that_ends_takes_its_group_along_however_it_ends(bug: Exception | None) -> None:
+    died: list[str] = []
+
+    async def short() -> None:
+        if bug is not None:
+            raise bug
+
+    async def group() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            begin(tasks, "idle", asyncio.Event().wait(), lambda task: died.append(task.get_name()))  # type: ignore[arg-type]
+            begin(tasks, "short", short(), lambda task: died.append(task.get_name()))
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(group(), 20)
+    assert caught.group_contains(type(bug) if bug else RuntimeError)
+    assert died == ["short"]
 
 
 @pytest.mark.parametrize("swallow", [False, True])
