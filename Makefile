@@ -9,7 +9,7 @@ TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint generate verify bench bench-queue lock clean
+.PHONY: help demo up test lint generate verify bench bench-queue lock freeze clean
 MAKEFLAGS += --no-print-directory
 
 help: ## say what can be made

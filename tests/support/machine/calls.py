@@ -248,8 +248,11 @@ def prune(hand: Hand, *, by_row: bool) -> Call:
         return await hand.retention.prune(beginning(), cutoff, by_row=by_row)
 
     def acts(answer: Any) -> list[Act]:
-        unheard = [Debris(*row.values()) for row in hand.wire.unheard if row["id"] is not None]
-        return [Pruned(owner(one)) for one in (unheard if isinstance(answer, Unheard) else answer.forgotten)]
+        if isinstance(answer, Unheard):
+            forgotten = [Debris(*row.values()) for row in hand.wire.unheard if row["id"] is not None]
+        else:
+            forgotten = answer.forgotten
+        return [Pruned(owner(one)) for one in forgotten]
 
     return Call("prune by row" if by_row else "prune", hand, run, acts)
 

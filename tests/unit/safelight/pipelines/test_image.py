@@ -97,7 +97,7 @@ def test_a_large_picture_under_the_cap_raises_no_bomb_warning_of_pillows_own(ima
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             assert image(images.jpeg(320, 240)).open().size == (320, 240)
-        assert caught == []
+        assert [one for one in caught if issubclass(one.category, PIL.Image.DecompressionBombWarning)] == []
         assert PIL.Image.MAX_IMAGE_PIXELS == 1000  # left as it was found
     finally:
         PIL.Image.MAX_IMAGE_PIXELS = usual
