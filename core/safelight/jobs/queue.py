@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -51,6 +51,7 @@ _TRIES = 20  # of what another hand may overtake
 
 
 Thing = TypeVar("Thing")
+Flow: TypeAlias = tuple[int, Lane]  # what one tenant has in a lane
 _NOBODY = UUID(int=0)
 
 
@@ -60,14 +61,23 @@ def _unique(job: NewJob) -> Sequence[tuple[int, object]]:
     return [(job.tenant, one) for one in given if one is not None]
 
 
-def _numbers(things: Iterable[Thing]) -> dict[Thing, int]:
-    """Each of them once, with its number from 1 on, as an array of Postgres has it."""
-    return {thing: number for number, thing in enumerate(dict.fromkeys(things), 1)}
+def _flows(jobs: Iterable[NewJob]) -> tuple[list[Flow], list[int], list[int]]:
+    """Their flows; and of each job the number of its flow, from 1 on, and its place in it, from 0 on."""
+    sizes: dict[Flow, int] = {}
+    numbers: dict[Flow, int] = {}
+    of_jobs, places = [], []
+    for job in jobs:
+        flow = (job.tenant, Lane(job.pipeline, job.priority))
+        of_jobs.append(numbers.setdefault(flow, len(numbers) + 1))
+        places.append(sizes.setdefault(flow, 0))
+        sizes[flow] += 1
+    return list(numbers), of_jobs, places
 
 
-def _next(places: dict[Thing, int], thing: Thing) -> int:
-    places[thing] += 1
-    return places[thing]
+def _column(values: Iterable[Thing | None]) -> Sequence[Thing | None]:
+    """Of an array of them; without any values an empty one, which `unnest` fills with nulls as well."""
+    column = list(values)
+    return column if any(value is not None for value in column) else ()
 
 
 def _json(value: Any) -> str:
@@ -125,38 +135,47 @@ class JobQueue:
 
     async def enqueue_many(self, jobs: Sequence[NewJob]) -> Sequence[Accepted]:
         """Accepts jobs in one commit, durably. No two of them may share an id, a key or a content."""
-        lanes = [Lane(job.pipeline, job.priority) for job in jobs]
-        flows = [(job.tenant, lane) for job, lane in zip(jobs, lanes, strict=True)]
-        lane_numbers, flow_numbers = _numbers(lanes), _numbers(flows)
-        places = dict.fromkeys(flow_numbers, -1)
-        rows = await self._rows(
-            "enqueue",
-            [job.tenant for job in jobs],
+        flows, numbers, places = _flows(jobs)
+        arguments = (
             [job.id for job in jobs],
             [job.params for job in jobs],
-            [_json(job.inputs) for job in jobs],
+            [_json(job.inputs) if job.inputs else "[]" for job in jobs],
             [job.fingerprint for job in jobs],
-            [job.idempotency_key for job in jobs],
-            [job.content for job in jobs],
-            [job.batch for job in jobs],
+            _column(job.idempotency_key for job in jobs),
+            _column(job.content for job in jobs),
+            _column(job.batch for job in jobs),
             [job.weight for job in jobs],
             [job.max_attempts for job in jobs],
             [job.traceparent for job in jobs],
-            [lane_numbers[lane] for lane in lanes],
-            [flow_numbers[flow] for flow in flows],
-            [_next(places, flow) for flow in flows],
-            [lane.pipeline for lane in lane_numbers],
-            [lane.priority for lane in lane_numbers],
-            [self._heads.get(lane, 0) for lane in lane_numbers],
-            [tenant for tenant, _ in flow_numbers],
-            [lane_numbers[lane] for _, lane in flow_numbers],
-            [job.named for job in jobs],
+            numbers,
+            places,
+            [tenant for tenant, _ in flows],
+            [lane.pipeline for _, lane in flows],
+            [lane.priority for _, lane in flows],
+            [self._heads.get(lane, 0) for _, lane in flows],
         )
-        for lane, row in zip(lanes, rows, strict=True):
-            self._heads[lane] = max(row["head"], self._heads.get(lane, 0))
+        named = [job.named for job in jobs]
+        rows: Sequence[asyncpg.Record] = ()
+        if not any(named):
+            with suppress(asyncpg.UniqueViolationError):
+                rows = await self._rows("enqueue_new", *arguments)
+        if rows and rows[0]["id"] is None:  # a row for each flow: all of them are new
+            self._passed(flows, rows)
+            gates = [row["gated"] for row in rows]
+            return [
+                Accepted(job.id, True, False, gates[number - 1])
+                for job, number in zip(jobs, numbers, strict=True)
+            ]
+        rows = rows or await self._rows("enqueue", *arguments, named)
+        self._passed([flows[number - 1] for number in numbers], rows)
         return [
             Accepted(row["id"], row["created"], row["refused"], row["gated"], row["expired"]) for row in rows
         ]
+
+    def _passed(self, flows: Iterable[Flow], rows: Iterable[asyncpg.Record]) -> None:
+        """How far the lanes are; the next look for their heads begins there."""
+        for (_, lane), row in zip(flows, rows, strict=True):
+            self._heads[lane] = max(row["head"], self._heads.get(lane, 0))
 
     async def get(self, key: JobKey) -> Job | None:
         """The job, or None when there is no such job for this tenant."""

@@ -14,6 +14,7 @@ from safelight.progress.stream import News, Stream, heed_cancellation
 from safelight.telemetry import metrics
 from safelight.wire.key import JobKey
 
+_LULL = 0.002  # seconds between two wake-ups
 _MOST = 1000  # pieces of news that wait; beyond that the polling floor carries them
 _log = structlog.get_logger()
 
@@ -25,11 +26,13 @@ class Announcer:
         self._stream = stream
         self._waiting: asyncio.Queue[Callable[[], Awaitable[object]]] = asyncio.Queue(_MOST)
         self._woken = False
+        self._woken_at = 0.0
 
     def wake(self) -> None:
-        """A job is waiting. A burst of them is one wake-up."""
+        """A job is waiting. The first of a burst is told at once, the others together, a moment later."""
         if not self._woken:
-            self._woken = self._put(self._wake)
+            self._woken = True
+            asyncio.get_running_loop().call_at(self._woken_at + _LULL, self._put_wake)
 
     def cancel(self, key: JobKey) -> None:
         """A run was asked to stop."""
@@ -52,15 +55,20 @@ class Announcer:
 
     async def flush(self) -> None:
         """What waits is told now, as far as Redis is there; for the end of a process."""
-        while not self._waiting.empty():
-            try:
+        try:
+            while not self._waiting.empty():
                 await self._waiting.get_nowait()()
-            except OUTAGES:
-                return
+            if self._woken:  # its moment has not come yet
+                await self._wake()
+        except OUTAGES:
+            return
 
     async def _wake(self) -> None:
-        self._woken = False
+        self._woken, self._woken_at = False, asyncio.get_running_loop().time()
         await self._stream.wake()
+
+    def _put_wake(self) -> None:
+        self._woken = self._put(self._wake)
 
     def _put(self, tell: Callable[[], Awaitable[object]]) -> bool:
         try:

@@ -13,4 +13,5 @@ def traceparent(given: str | None) -> str:
     """The client's own trace context when it is valid, or a new one."""
     if given and _FORM.fullmatch(given):
         return given
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    chance = secrets.token_hex(24)
+    return f"00-{chance[:32]}-{chance[32:]}-01"

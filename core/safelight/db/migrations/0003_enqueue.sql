@@ -1,11 +1,15 @@
--- enqueue(...): accepts jobs, for jobs/sql/enqueue.sql. One row each in job and ready, or none when the id or the
--- idempotency key is known: the unique keys job_pkey and job_idempotency_key decide what is a repeat.
+-- enqueue(...): accepts jobs, for jobs/sql/enqueue.sql and enqueue_new.sql. One row each in job and ready, or none when the
+-- id or the idempotency key is known: the unique keys job_pkey and job_idempotency_key decide what is a repeat.
+-- `all_new`: nearly all that is submitted is no repeat. Then the rows are inserted as they are, at two thirds of the price,
+-- and what is answered is a row for each flow; a repeat among them is an error (unique_violation) and nothing is
+-- accepted: the caller asks again, without `all_new`. So it is where a queue is full or one of them has a twin, but that is
+-- seen in time, and goes on here.
 --
 -- rank is the start tag of start-time fair queueing (Goyal, Vin, Cheng, 1996). A tenant's jobs in a lane (pipeline and
 -- priority) follow each other at 1000/weight; the first begins where the lane is now, at the rank of its first waiting
 -- job. So a tenant with 100,000 jobs waiting has them spread over the lane's future, and the next tenant's first job
 -- goes to the front of it. An empty lane begins at the time, in nanoseconds, which no backlog outruns: ranks only grow,
--- and a reader may leave out what it has passed (lane_lows: the rank from which the head of a lane is looked for).
+-- and a reader may leave out what it has passed (flow_lows: the rank from which the head of a lane is looked for).
 -- Two calls at once may give one tenant the same ranks; no more than that.
 --
 -- A job of the same content that has not failed answers instead, if the asker lets it: only one of those that come at
@@ -23,11 +27,12 @@ create function is_gated(of_tenant integer, of_pipeline text) returns boolean la
 $$;
 
 create function enqueue(
-  tenants integer[], ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[],
-  contents bytea[], batches uuid[], weights real[], most_attempts smallint[], traceparents text[],
-  lanes integer[], flows integer[], places integer[],  -- of each job: its lane, its flow, its place in that, from 1, 1, 0
-  lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[],
-  flow_tenants integer[], flow_lanes integer[]         -- a flow is what one tenant has in a lane
+  ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[], contents bytea[],
+  batches uuid[], weights real[], most_attempts smallint[], traceparents text[],
+  flows integer[], places integer[],     -- of each job: its flow, and its place in that, from 1 and from 0 on
+  flow_tenants integer[], flow_pipelines text[], flow_priorities smallint[],  -- a flow is what one tenant has in a lane
+  flow_lows bigint[],
+  all_new boolean
 ) returns table (id uuid, created boolean, refused boolean, gated boolean, head bigint)  -- of each job; head: of its lane
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -35,28 +40,29 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
-  heads bigint[];
+  heads bigint[];    -- the rank of the first job that waits in the lane of each flow
   starts bigint[];   -- the rank of the next job of each flow
   steps bigint[];
   gates boolean[];   -- whether a flow is gated
   rooms integer[];   -- how many more jobs it may have
   twins uuid[];      -- of each job: one of the same content that runs, waits or has succeeded
 begin
-  perform pg_advisory_xact_lock_shared(5381924, tenant_id)
-  from (select distinct tenant_id from unnest(flow_tenants) as u (tenant_id) order by 1) t;
-  perform pg_advisory_xact_lock_shared(5381925, name)
-  from (select distinct hashtext(pipeline) as name from unnest(lane_pipelines) as u (pipeline) order by 1) p;
+  perform pg_advisory_xact_lock_shared(kind, name)
+  from (select 5381924 as kind, tenant_id as name from unnest(flow_tenants) as u (tenant_id)
+        union
+        select 5381925, hashtext(pipeline) from unnest(flow_pipelines) as u (pipeline)
+        order by 1, 2) gates;
 
   if num_nonnulls(variadic contents) > 0 then
     perform pg_advisory_xact_lock(hashtextextended(encode(content, 'hex'), tenant_id))
-    from (select distinct tenant_id, content from unnest(tenants, contents) as u (tenant_id, content)
+    from (select distinct flow_tenants[flow] as tenant_id, content from unnest(flows, contents) as u (flow, content)
           where content is not null order by 2, 1) c;
     twins := array(
       select twin.id
-      from unnest(tenants, contents) with ordinality as u (tenant_id, content, ask)
+      from unnest(flows, contents) with ordinality as u (flow, content, ask)
       left join lateral (
         select j.id from job j
-        where j.tenant_id = u.tenant_id and j.content = u.content
+        where j.tenant_id = flow_tenants[u.flow] and j.content = u.content
           and (exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
                or (select d.state from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
                    order by d.epoch desc limit 1) = 'succeeded')
@@ -67,25 +73,22 @@ begin
     );
   end if;
 
-  heads := array(
-    select coalesce(waiting.rank, (extract(epoch from now()) * 1e9)::bigint)
-    from unnest(lane_pipelines, lane_priorities, lane_lows) with ordinality as l (pipeline, priority, low, lane)
-    left join lateral (
-      select rank from ready
-      where pipeline = l.pipeline and priority = l.priority and rank >= l.low and held is null and state = 'queued'
-      order by rank
-      limit 1
-    ) waiting on true
-    order by lane
-  );
-  select array_agg(greatest(heads[f.lane], last.rank + f.step) order by f.flow),
+  select array_agg(f.head order by f.flow),
+         array_agg(greatest(f.head, last.rank + f.step) order by f.flow),
          array_agg(f.step order by f.flow),
          array_agg(f.gated order by f.flow),
          array_agg(f.room order by f.flow)
-  into starts, steps, gates, rooms
+  into heads, starts, steps, gates, rooms
   from (
     select u.*, 1000 / coalesce(t.weight, 1) as step,
-           is_gated(u.tenant_id, lane_pipelines[u.lane]) as gated,
+           coalesce(
+             (select rank from ready
+              where pipeline = u.pipeline and priority = u.priority and rank >= u.low and held is null and state = 'queued'
+              order by rank
+              limit 1),
+             (extract(epoch from now()) * 1e9)::bigint
+           ) as head,
+           is_gated(u.tenant_id, u.pipeline) as gated,
            least(
              case when t.max_queued is not null then t.max_queued - (
                select count(*) from (select from ready where tenant_id = t.id limit t.max_queued) q
@@ -94,28 +97,47 @@ begin
                select count(*) from (select from ready where pipeline = p.name limit p.max_queued) q
              ) end
            ) as room
-    from unnest(flow_tenants, flow_lanes) with ordinality as u (tenant_id, lane, flow)
+    from unnest(flow_tenants, flow_pipelines, flow_priorities, flow_lows) with ordinality
+      as u (tenant_id, pipeline, priority, low, flow)
     left join tenant t on t.id = u.tenant_id
-    left join pipeline p on p.name = lane_pipelines[u.lane]
+    left join pipeline p on p.name = u.pipeline
+    offset 0  -- what is looked up here is looked up once
   ) f
   left join lateral (
     select rank from ready
-    where pipeline = lane_pipelines[f.lane] and priority = lane_priorities[f.lane] and tenant_id = f.tenant_id
-      and rank >= heads[f.lane]
+    where pipeline = f.pipeline and priority = f.priority and tenant_id = f.tenant_id and rank >= f.head
     order by rank desc
     limit 1
   ) last on true;
 
+  if all_new and num_nonnulls(variadic rooms) = 0 and coalesce(num_nonnulls(variadic twins), 0) = 0 then
+    insert into job (tenant_id, id, pipeline, priority, params, inputs, fingerprint, idempotency_key, content, batch_id,
+                     weight, max_attempts, traceparent)
+    select flow_tenants[flow], id, flow_pipelines[flow], flow_priorities[flow], params::jsonb, inputs::jsonb, fingerprint,
+           idempotency_key, content, batch_id, weight, max_attempts, traceparent
+    from unnest(ids, params_texts, inputs_texts, fingerprints, idempotency_keys, contents, batches, weights, most_attempts,
+                traceparents, flows)
+      as t (id, params, inputs, fingerprint, idempotency_key, content, batch_id, weight, max_attempts, traceparent, flow);
+    insert into ready (tenant_id, job_id, pipeline, priority, rank, gated, held, max_attempts, batch_id, epoch, seq, state,
+                       reason)
+    select flow_tenants[flow], id, flow_pipelines[flow], flow_priorities[flow], starts[flow] + place * steps[flow],
+           gates[flow], case when gates[flow] then 'room' end, max_attempts, batch_id, 1, 1, 'queued', 'submitted'
+    from unnest(ids, flows, places, most_attempts, batches) as t (id, flow, place, max_attempts, batch_id);
+    return query select null::uuid, true, false, f.gated, f.head from unnest(gates, heads) as f (gated, head);
+    return;
+  end if;
+
   return query
   with asked as materialized (
-    select * from unnest(tenants, ids, params_texts, inputs_texts, fingerprints, idempotency_keys, contents, batches, weights,
-                         most_attempts, traceparents, lanes, flows, places) with ordinality
-      as t (tenant_id, id, params, inputs, fingerprint, idempotency_key, content, batch_id, weight, max_attempts,
-            traceparent, lane, flow, place, ask)
+    select flow_tenants[flow] as tenant_id, t.*
+    from unnest(ids, params_texts, inputs_texts, fingerprints, idempotency_keys, contents, batches, weights, most_attempts,
+                traceparents, flows, places) with ordinality
+      as t (id, params, inputs, fingerprint, idempotency_key, content, batch_id, weight, max_attempts, traceparent, flow,
+            place, ask)
   ), accepted as (
     insert into job (tenant_id, id, pipeline, priority, params, inputs, fingerprint, idempotency_key, content, batch_id,
                      weight, max_attempts, traceparent)
-    select tenant_id, id, lane_pipelines[lane], lane_priorities[lane], params::jsonb, inputs::jsonb, fingerprint,
+    select tenant_id, id, flow_pipelines[flow], flow_priorities[flow], params::jsonb, inputs::jsonb, fingerprint,
            idempotency_key, content, batch_id, weight, max_attempts, traceparent
     from asked
     where (rooms[flow] is null or place < rooms[flow]) and twins[ask] is null
@@ -124,11 +146,11 @@ begin
   ), placed as (
     insert into ready (tenant_id, job_id, pipeline, priority, rank, gated, held, max_attempts, batch_id, epoch, seq, state,
                        reason)
-    select a.tenant_id, a.id, lane_pipelines[a.lane], lane_priorities[a.lane], starts[a.flow] + a.place * steps[a.flow],
+    select a.tenant_id, a.id, flow_pipelines[a.flow], flow_priorities[a.flow], starts[a.flow] + a.place * steps[a.flow],
            gates[a.flow], case when gates[a.flow] then 'room' end, a.max_attempts, a.batch_id, 1, 1, 'queued', 'submitted'
     from accepted join asked a using (tenant_id, id)
   )
-  select coalesce(twins[a.ask], a.id), accepted.id is not null, a.place >= rooms[a.flow] is true, gates[a.flow], heads[a.lane]
+  select coalesce(twins[a.ask], a.id), accepted.id is not null, a.place >= rooms[a.flow] is true, gates[a.flow], heads[a.flow]
   from asked a left join accepted using (tenant_id, id)
   order by a.ask;
 end $$;
