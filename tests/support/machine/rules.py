@@ -124,10 +124,13 @@ class Machine(Steps):
     @rule(hand=HAND, nth=NTH, same=st.booleans(), other_id=st.booleans(), name=NAME)
     def enqueue_again(self, hand, nth, same, other_id, name):
         """By its id or by its key; with the same request or another one; also the id of a forgotten one."""
-        forgotten = [new_job(tenant=key.tenant, id=key.id, named=True) for key in sorted(self.forgotten)]
+        forgotten = [
+            new_job(tenant=key.tenant, id=key.id, pipeline=PIPELINES[0]) for key in sorted(self.forgotten)
+        ]
         new = pick(
             nth, [self.job("waits", nth).new, *(known.new for known in self.jobs.values()), *forgotten]
         )
+        new = replace(new, named=True)
         if not same:
             new = replace(new, fingerprint=b"other")
         if other_id:
@@ -141,7 +144,7 @@ class Machine(Steps):
         news = [
             self.fresh(tenant, pipeline=pipeline, priority=priority) for tenant, pipeline, priority in many
         ]
-        repeats = [known.new] if again % 2 and (known := self.known(again)) else []
+        repeats = [replace(known.new, named=True)] if again % 2 and (known := self.known(again)) else []
         if asked := [*repeats, *news]:
             answer = self.do(calls.enqueue_many(self.hands[hand], asked))
             created = [accepted.created for accepted in answer]
@@ -320,7 +323,8 @@ class Machine(Steps):
         """The verb commits and nobody hears it. It is called again, or whoever called it is dead."""
         here, known = self.hands[hand], self.job(want, nth)
         if verb == "enqueue":
-            new = known.new if odd % 2 else self.fresh(known.new.tenant, pipeline=PIPELINES[0])
+            fresh = self.fresh(known.new.tenant, pipeline=PIPELINES[0])
+            new = replace(known.new, named=True) if odd % 2 else fresh
             self.enqueue_alone(here, new, lost=True)
             if again:
                 self.enqueue_alone(here, new)
@@ -400,7 +404,7 @@ class Machine(Steps):
             "rescue": lambda: calls.rescue(hand),
             "cancel": lambda: calls.cancel(hand, known.key),
             "reopen": lambda: calls.reopen(hand, known.key),
-            "enqueue": lambda: calls.enqueue(hand, known.new),
+            "enqueue": lambda: calls.enqueue(hand, replace(known.new, named=True)),
             "prune": lambda: calls.prune(hand, by_row=odd % 2 == 0),
         }
         if verb in named:

@@ -136,8 +136,9 @@ class Steps(stateful.RuleBasedStateMachine):
         return Hand(name, self.world.pool, UUID(int=next(self._workers)))
 
     def fresh(self, tenant: int, **changes: Any) -> NewJob:
-        """A job with an id that this tenant has not used."""
-        return new_job(tenant=tenant, id=UUID(int=next(self._ids[tenant])), named=True, **changes)
+        """A job with an id that this tenant has not used; the client chose every other."""
+        number = next(self._ids[tenant])
+        return new_job(tenant=tenant, id=UUID(int=number), named=number % 2 == 0, **changes)
 
     def known(self, nth: int) -> Known | None:
         """Any job."""
