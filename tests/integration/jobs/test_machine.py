@@ -105,8 +105,8 @@ MUTANTS = {
         Change("enqueue()", "using (tenant_id, id)\n  )", "using (tenant_id, id) where a.place = 0\n  )"),
         Change(
             "enqueue()",
-            "as t (id, flow, place, max_attempts, batch_id);",
-            "as t (id, flow, place, max_attempts, batch_id) where place = 0;",
+            "as t (id, flow, place, max_attempts, batch_id)",
+            "as t (id, flow, place, max_attempts, batch_id) where place = 0",
         ),
     ],
     "a repeat that takes the place of the first away": [

@@ -111,19 +111,23 @@ begin
   ) last on true;
 
   if all_new and num_nonnulls(variadic rooms) = 0 and coalesce(num_nonnulls(variadic twins), 0) = 0 then
-    insert into job (tenant_id, id, pipeline, priority, params, inputs, fingerprint, idempotency_key, content, batch_id,
-                     weight, max_attempts, traceparent)
-    select flow_tenants[flow], id, flow_pipelines[flow], flow_priorities[flow], params::jsonb, inputs::jsonb, fingerprint,
-           idempotency_key, content, batch_id, weight, max_attempts, traceparent
-    from unnest(ids, params_texts, inputs_texts, fingerprints, idempotency_keys, contents, batches, weights, most_attempts,
-                traceparents, flows)
-      as t (id, params, inputs, fingerprint, idempotency_key, content, batch_id, weight, max_attempts, traceparent, flow);
-    insert into ready (tenant_id, job_id, pipeline, priority, rank, gated, held, max_attempts, batch_id, epoch, seq, state,
-                       reason)
-    select flow_tenants[flow], id, flow_pipelines[flow], flow_priorities[flow], starts[flow] + place * steps[flow],
-           gates[flow], case when gates[flow] then 'room' end, max_attempts, batch_id, 1, 1, 'queued', 'submitted'
-    from unnest(ids, flows, places, most_attempts, batches) as t (id, flow, place, max_attempts, batch_id);
-    return query select null::uuid, true, false, f.gated, f.head from unnest(gates, heads) as f (gated, head);
+    return query
+    with accepted as (
+      insert into job (tenant_id, id, pipeline, priority, params, inputs, fingerprint, idempotency_key, content, batch_id,
+                       weight, max_attempts, traceparent)
+      select flow_tenants[flow], id, flow_pipelines[flow], flow_priorities[flow], params::jsonb, inputs::jsonb, fingerprint,
+             idempotency_key, content, batch_id, weight, max_attempts, traceparent
+      from unnest(ids, params_texts, inputs_texts, fingerprints, idempotency_keys, contents, batches, weights, most_attempts,
+                  traceparents, flows)
+        as t (id, params, inputs, fingerprint, idempotency_key, content, batch_id, weight, max_attempts, traceparent, flow)
+    ), placed as (
+      insert into ready (tenant_id, job_id, pipeline, priority, rank, gated, held, max_attempts, batch_id, epoch, seq, state,
+                         reason)
+      select flow_tenants[flow], id, flow_pipelines[flow], flow_priorities[flow], starts[flow] + place * steps[flow],
+             gates[flow], case when gates[flow] then 'room' end, max_attempts, batch_id, 1, 1, 'queued', 'submitted'
+      from unnest(ids, flows, places, most_attempts, batches) as t (id, flow, place, max_attempts, batch_id)
+    )
+    select null::uuid, true, false, f.gated, f.head from unnest(gates, heads) as f (gated, head);
     return;
   end if;
 
