@@ -251,7 +251,8 @@ CREATE FUNCTION public.exchange(tenants integer[], ids uuid[], lease_epochs inte
 #variable_conflict use_column
 declare
   spots tid[] := '{}';
-  paused text[];
+  paused text[];             -- pipelines
+  paused_tenants integer[];
   lane integer;
 begin
   if cardinality(ids) > 0 then
@@ -284,6 +285,9 @@ begin
 
   if slots > 0 then
     paused := array(select pipeline from pause where pipeline is not null and (expires_at is null or expires_at > now()));
+    paused_tenants := array(
+      select tenant_id from pause where tenant_id is not null and (expires_at is null or expires_at > now())
+    );
   end if;
   for lane in 1 .. cardinality(lane_pipelines) loop
     exit when cardinality(spots) >= slots;
@@ -292,7 +296,7 @@ begin
       spots := spots || array(
         select ctid from ready
         where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
-          and state = 'queued' and cancel_requested_at is null
+          and state = 'queued' and cancel_requested_at is null and tenant_id <> all (paused_tenants)
         order by run_at
         limit (slots - cardinality(spots) + 1) / 2
         for update skip locked
@@ -301,7 +305,7 @@ begin
     spots := spots || array(
       select ctid from ready
       where pipeline = lane_pipelines[lane] and priority = lane_priorities[lane] and rank >= lane_lows[lane]
-        and held is null and state = 'queued' and cancel_requested_at is null
+        and held is null and state = 'queued' and cancel_requested_at is null and tenant_id <> all (paused_tenants)
       order by rank
       limit slots - cardinality(spots)
       for update skip locked
@@ -314,7 +318,8 @@ begin
     spots := spots || array(
       select ctid from ready
       where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
-        and state = 'queued' and cancel_requested_at is null and ctid <> all (spots)
+        and state = 'queued' and cancel_requested_at is null and tenant_id <> all (paused_tenants)
+        and ctid <> all (spots)
       order by run_at
       limit slots - cardinality(spots)
       for update skip locked

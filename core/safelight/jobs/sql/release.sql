@@ -27,7 +27,7 @@ with before as (
   update ready r
   set state = 'queued', reason = 'released', seq = r.seq + 1, attempt = r.attempt - 1, since = now(),
       run_at = now() + make_interval(secs => b.delay),
-      held = case when b.delay > 0 then case when r.gated then 'room' else 'delay' end end,
+      held = case when r.gated then 'room' when b.delay > 0 then 'delay' end,
       progress = b.reached, worker_id = null, lease_expires_at = null
   from before b
   where r.tenant_id = b.tenant_id and r.job_id = b.job_id and b.cancel_requested_at is null

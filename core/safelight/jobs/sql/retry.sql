@@ -24,7 +24,7 @@ with before as (
 ), again as (
   update ready r
   set state = 'queued', reason = 'retry', seq = r.seq + 1, since = now(), run_at = now() + make_interval(secs => $4),
-      held = case when $4 > 0 then case when r.gated then 'room' else 'delay' end end,
+      held = case when r.gated then 'room' when $4 > 0 then 'delay' end,
       progress = $7, crashes = r.crashes + $6::boolean::integer, error = $5::text::jsonb, worker_id = null,
       lease_expires_at = null
   from before b
