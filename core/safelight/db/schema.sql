@@ -227,6 +227,7 @@ begin
            idempotency_key, content, batch_id, weight, max_attempts, traceparent
     from asked
     where (rooms[flow] is null or place < rooms[flow]) and twins[ask] is null
+    order by tenant_id, coalesce(idempotency_key, id::text) collate "C"
     on conflict do nothing
     returning tenant_id, id
   ), placed as (
@@ -259,8 +260,11 @@ begin
     return query
     with gone as (
       delete from ready r
-      using unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
-        as e (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
+      using (
+        select * from unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
+          as u (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
+        order by tenant_id, job_id
+      ) e
       where r.tenant_id = e.tenant_id and r.job_id = e.job_id and r.state = 'running' and r.lease_epoch = e.lease_epoch
       returning r.tenant_id, r.job_id, r.pipeline, r.gated, r.batch_id, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since,
                 r.opened_at, r.started_at, r.cancel_requested_at is not null as canceled,

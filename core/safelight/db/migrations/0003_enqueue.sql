@@ -15,7 +15,9 @@
 -- empty now and full in a second; and PgBouncer needs no named statements for it.
 -- What is gated (its tenant or its pipeline has a limit or a pause) is held until `admit` lets it in. A limit or a pause
 -- that is set just now waits for this call, and this call for it (jobs/sql/lock_gate.sql).
--- Keep: job and ready in one transaction; an accepted job without a place in the queue would be lost.
+-- Keep: job and ready in one transaction; an accepted job without a place in the queue would be lost. And the order of the
+-- inserts, by what a repeat has in common with the first: each waits for the other's like, and two calls with the same jobs
+-- in opposite orders would wait for each other.
 create function is_gated(of_tenant integer, of_pipeline text) returns boolean language sql stable as $$
   select exists (select from tenant where id = of_tenant and max_running is not null)
       or exists (select from pipeline where name = of_pipeline and max_running is not null)
@@ -119,6 +121,7 @@ begin
            idempotency_key, content, batch_id, weight, max_attempts, traceparent
     from asked
     where (rooms[flow] is null or place < rooms[flow]) and twins[ask] is null
+    order by tenant_id, coalesce(idempotency_key, id::text) collate "C"
     on conflict do nothing
     returning tenant_id, id
   ), placed as (

@@ -7,7 +7,8 @@
 -- Answers a row for each end that was recorded (claimed = false; a run that is missing had lost its lease) and one for
 -- each claim, in order. Why a function: see enqueue.
 -- Keep: a job whose cancel was accepted never succeeds; deleting from ready and inserting into done stay one statement;
--- what is claimed was locked first, and nobody else changes a row that is locked.
+-- what is claimed was locked first, and nobody else changes a row that is locked; ends go by key, as whoever locks many rows
+-- does, or two that meet could wait for each other (nothing but a nested loop may join them, see the settings).
 create function exchange(
   tenants integer[], ids uuid[], lease_epochs integer[], states text[], reasons text[], progresses real[], stages text[],
   results text[], outputs_texts text[], errors text[],
@@ -36,8 +37,11 @@ begin
     return query
     with gone as (
       delete from ready r
-      using unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
-        as e (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
+      using (
+        select * from unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
+          as u (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
+        order by tenant_id, job_id
+      ) e
       where r.tenant_id = e.tenant_id and r.job_id = e.job_id and r.state = 'running' and r.lease_epoch = e.lease_epoch
       returning r.tenant_id, r.job_id, r.pipeline, r.gated, r.batch_id, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since,
                 r.opened_at, r.started_at, r.cancel_requested_at is not null as canceled,
