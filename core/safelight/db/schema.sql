@@ -161,10 +161,10 @@ begin
           where content is not null order by 2, 1) c;
     twins := array(
       select twin.id
-      from unnest(tenants, contents) with ordinality as u (tenant_id, content, ask)
+      from unnest(tenants, contents, batches) with ordinality as u (tenant_id, content, batch_id, ask)
       left join lateral (
         select j.id from job j
-        where j.tenant_id = u.tenant_id and j.content = u.content
+        where u.batch_id is null and j.tenant_id = u.tenant_id and j.content = u.content
           and (exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
                or (select d.state from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
                    order by d.epoch desc limit 1) = 'succeeded')
@@ -445,7 +445,7 @@ begin
   );
   return query
   with old as materialized (
-    select j.tenant_id, j.id, j.inputs
+    select j.tenant_id, j.id, j.batch_id, j.inputs
     from unnest(spots) as s (spot) join job j on j.ctid = s.spot
     where not exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
       and not exists (select from done d where d.tenant_id = j.tenant_id and d.job_id = j.id and d.finished_at >= before)
@@ -457,6 +457,14 @@ begin
     delete from done_unplaced d using old o where not by_row and d.tenant_id = o.tenant_id and d.job_id = o.id
   ), remembered as (
     insert into forgotten (tenant_id, id, reason) select tenant_id, id, 'retention' from old
+  ), counted as (
+    update batch b set forgotten = b.forgotten + o.jobs
+    from (
+      select tenant_id, batch_id, count(*) as jobs from old where batch_id is not null
+      group by tenant_id, batch_id
+      order by tenant_id, batch_id
+    ) o
+    where b.tenant_id = o.tenant_id and b.id = o.batch_id
   ), gone as (
     delete from job j using old o where j.tenant_id = o.tenant_id and j.id = o.id
   )
@@ -501,6 +509,7 @@ CREATE TABLE public.batch (
     tenant_id integer NOT NULL,
     id uuid NOT NULL,
     size integer NOT NULL,
+    forgotten integer DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     ended_at timestamp with time zone,
     round integer DEFAULT 1 NOT NULL,
@@ -888,7 +897,7 @@ CREATE UNIQUE INDEX api_key_id ON public.api_key USING btree (id);
 
 CREATE INDEX batch_ended ON public.batch USING btree (ended_at) WHERE (ended_at IS NOT NULL);
 
-CREATE INDEX batch_open ON public.batch USING btree (created_at) WHERE (ended_at IS NULL);
+CREATE INDEX batch_open ON public.batch USING btree (created_at, id) WHERE (ended_at IS NULL);
 
 CREATE INDEX blob_loose_since ON public.blob_loose USING btree (since);
 

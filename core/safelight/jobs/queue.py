@@ -365,7 +365,7 @@ class JobQueue:
         crashed: bool = False,
         progress: float = 0.0,
     ) -> Change | None:
-        """Queues the job again for later, or ends it: its cancel was accepted meanwhile, or no attempt is left.
+        """Queues the job again for later, or ends it: its cancel was accepted, or no attempt is left.
 
         None when the lease was lost.
         """

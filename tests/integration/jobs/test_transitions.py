@@ -442,7 +442,7 @@ async def test_a_run_that_is_given_up_after_its_cancel_was_accepted_ends_as_canc
 
 
 async def test_a_retry_after_the_last_attempt_ends_the_job_and_claims_go_on(queue):
-    """Whoever asks for it does not know how many attempts there are: a processor of another release, or a bug."""
+    """Whoever asks for it may not know how many attempts there are."""
     lease = await running(queue, max_attempts=1)
 
     change = await queue.retry(lease.fence, 0.0, ERROR, progress=30.0)

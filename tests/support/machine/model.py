@@ -252,7 +252,7 @@ class Completed(NamedTuple):
 
 
 class Retried(NamedTuple):
-    """A run failed in a way that may pass. A run that was asked to stop ends its job, and so does the last one."""
+    """A run failed in a way that may pass. One that was asked to stop ends its job, and so does the last."""
 
     fence: Fence
     delay: float

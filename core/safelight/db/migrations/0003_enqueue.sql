@@ -9,7 +9,7 @@
 -- Two calls at once may give one tenant the same ranks; no more than that.
 --
 -- A job of the same content that has not failed answers instead, if the asker lets it: only one of those that come at
--- once is new, as they wait for each other.
+-- once is new, as they wait for each other. Not for a job of a batch, which counts the jobs that it has.
 --
 -- Why a function: its plans are made once a connection and do not follow what the statistics say of a table that is
 -- empty now and full in a second; and PgBouncer needs no named statements for it.
@@ -55,10 +55,10 @@ begin
           where content is not null order by 2, 1) c;
     twins := array(
       select twin.id
-      from unnest(tenants, contents) with ordinality as u (tenant_id, content, ask)
+      from unnest(tenants, contents, batches) with ordinality as u (tenant_id, content, batch_id, ask)
       left join lateral (
         select j.id from job j
-        where j.tenant_id = u.tenant_id and j.content = u.content
+        where u.batch_id is null and j.tenant_id = u.tenant_id and j.content = u.content
           and (exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
                or (select d.state from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
                    order by d.epoch desc limit 1) = 'succeeded')
