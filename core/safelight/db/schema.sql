@@ -136,7 +136,7 @@ begin
   return oldest;
 end $$;
 
-CREATE FUNCTION public.enqueue(tenants integer[], ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[], contents bytea[], batches uuid[], weights real[], most_attempts smallint[], traceparents text[], lanes integer[], flows integer[], places integer[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], flow_tenants integer[], flow_lanes integer[]) RETURNS TABLE(id uuid, created boolean, refused boolean, gated boolean, head bigint)
+CREATE FUNCTION public.enqueue(tenants integer[], ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[], contents bytea[], batches uuid[], weights real[], most_attempts smallint[], traceparents text[], lanes integer[], flows integer[], places integer[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], flow_tenants integer[], flow_lanes integer[], reuse_seconds double precision) RETURNS TABLE(id uuid, created boolean, refused boolean, gated boolean, head bigint)
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
@@ -165,9 +165,12 @@ begin
       left join lateral (
         select j.id from job j
         where u.batch_id is null and j.tenant_id = u.tenant_id and j.content = u.content
-          and (exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
-               or (select d.state from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
-                   order by d.epoch desc limit 1) = 'succeeded')
+          and (exists (select from ready r
+                       where r.tenant_id = j.tenant_id and r.job_id = j.id and r.cancel_requested_at is null)
+               or (select d.state = 'succeeded'
+                          and (reuse_seconds is null or d.finished_at > now() - make_interval(secs => reuse_seconds))
+                   from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
+                   order by d.epoch desc limit 1))
         order by j.created_at desc
         limit 1
       ) twin on true

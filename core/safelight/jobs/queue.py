@@ -81,8 +81,10 @@ class _OvertakenError(Exception):
 class JobQueue:
     """The verbs."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, *, reuse_seconds: float | None = None) -> None:
+        """`reuse_seconds`: how long a result answers jobs of the same content; None: while it is kept."""
         self._pool = pool
+        self._reuse_seconds = reuse_seconds
         self._lanes = Lanes()
         self._heads: dict[Lane, int] = {}
         self._accept = Combiner(self.enqueue_many, _unique)
@@ -151,6 +153,7 @@ class JobQueue:
             [tenant for tenant, _ in flow_numbers],
             [lane_numbers[lane] for _, lane in flow_numbers],
             [job.named for job in jobs],
+            self._reuse_seconds,
         )
         for lane, row in zip(lanes, rows, strict=True):
             self._heads[lane] = max(row["head"], self._heads.get(lane, 0))

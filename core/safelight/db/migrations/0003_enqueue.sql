@@ -9,7 +9,8 @@
 -- Two calls at once may give one tenant the same ranks; no more than that.
 --
 -- A job of the same content that has not failed answers instead, if the asker lets it: only one of those that come at
--- once is new, as they wait for each other. Not for a job of a batch, which counts the jobs that it has.
+-- once is new, as they wait for each other. A result only for reuse_seconds (null: as long as it is there): who is told of it
+-- comes for it later. Not for a job of a batch, which counts the jobs that it has.
 --
 -- Why a function: its plans are made once a connection and do not follow what the statistics say of a table that is
 -- empty now and full in a second; and PgBouncer needs no named statements for it.
@@ -29,7 +30,8 @@ create function enqueue(
   contents bytea[], batches uuid[], weights real[], most_attempts smallint[], traceparents text[],
   lanes integer[], flows integer[], places integer[],  -- of each job: its lane, its flow, its place in that, from 1, 1, 0
   lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[],
-  flow_tenants integer[], flow_lanes integer[]         -- a flow is what one tenant has in a lane
+  flow_tenants integer[], flow_lanes integer[],        -- a flow is what one tenant has in a lane
+  reuse_seconds float8
 ) returns table (id uuid, created boolean, refused boolean, gated boolean, head bigint)  -- of each job; head: of its lane
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -59,9 +61,12 @@ begin
       left join lateral (
         select j.id from job j
         where u.batch_id is null and j.tenant_id = u.tenant_id and j.content = u.content
-          and (exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
-               or (select d.state from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
-                   order by d.epoch desc limit 1) = 'succeeded')
+          and (exists (select from ready r
+                       where r.tenant_id = j.tenant_id and r.job_id = j.id and r.cancel_requested_at is null)
+               or (select d.state = 'succeeded'
+                          and (reuse_seconds is null or d.finished_at > now() - make_interval(secs => reuse_seconds))
+                   from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
+                   order by d.epoch desc limit 1))
         order by j.created_at desc
         limit 1
       ) twin on true
