@@ -119,6 +119,11 @@ def _health(state: State) -> Health:
     return cast("Health", state.health)
 
 
+_DAY = 86400
+# Of the time for which a job is kept: so long its result answers others, who have the rest to fetch it.
+_REUSED = 0.5
+
+
 def _quiet(config: AppConfig) -> AppConfig:
     """Our own handler says what went wrong, in our own log."""
     config.logging_config = None
@@ -133,7 +138,7 @@ async def run(settings: Settings) -> AsyncIterator[tuple[Services, Health]]:
         redis, subscriber = connect(settings.redis_url), connect(settings.redis_url, timeout=5.0)
         stack.push_async_callback(redis.aclose)
         stack.push_async_callback(subscriber.aclose)
-        queue, stream = JobQueue(pool), Stream(redis)
+        queue, stream = JobQueue(pool, reuse_seconds=_REUSED * _DAY * settings.retention_days), Stream(redis)
         auth = Auth(settings, ApiKeys(pool))
         hub = Hub(queue, lambda: tail.connected, settings.ping_seconds)
         tail = Tail(subscriber, [keys.LIVE], hub.receive, hub.resync)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 import jsonschema
 import msgspec
@@ -140,6 +141,11 @@ def fingerprint(pipeline: str, params: str, images: Sequence[Received]) -> bytes
     for image in images:
         digest.update(image.sha256)
     return digest.digest()
+
+
+def in_batch(digest: bytes, batch: UUID | None) -> bytes:
+    """The fingerprint of a job of a batch. In another it is another: that one waits for it."""
+    return digest if batch is None else hashlib.sha256(digest + batch.bytes).digest()
 
 
 def content(info: PipelineInfo, digest: bytes) -> bytes:

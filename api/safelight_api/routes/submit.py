@@ -19,7 +19,7 @@ from safelight.wire.key import JobKey
 from safelight.wire.trace import traceparent
 from safelight.wire.uuid7 import uuid7
 from safelight_api.auth import Caller
-from safelight_api.offers import check_images, check_params, check_priority, content, fingerprint
+from safelight_api.offers import check_images, check_params, check_priority, content, fingerprint, in_batch
 from safelight_api.services import Services
 from safelight_api.upload.receive import Caps, Submission, linger, receive_body
 
@@ -128,6 +128,7 @@ async def _enqueue(
     params = check_params(info, received.fields.get("params"))
     check_images(info, received.files)
     digest = fingerprint(info.name, params, received.files)
+    batch = await _batch(services, tenant, received.fields.get("batch"))
     new = NewJob(
         tenant=tenant,
         id=job_id,
@@ -146,10 +147,10 @@ async def _enqueue(
             )
             for file in received.files
         ],
-        fingerprint=digest,
+        fingerprint=in_batch(digest, batch),
         idempotency_key=idempotency_key,
         content=content(info, digest) if _may_reuse(request, received.fields.get("reuse")) else None,
-        batch=await _batch(services, tenant, received.fields.get("batch")),
+        batch=batch,
         weight=sum(file.width * file.height for file in received.files) / 1e6,
         max_attempts=info.max_attempts or services.settings.max_attempts,
         traceparent=traceparent(request.headers.get("traceparent")),

@@ -136,7 +136,7 @@ begin
   return oldest;
 end $$;
 
-CREATE FUNCTION public.enqueue(ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[], contents bytea[], batches uuid[], weights real[], most_attempts smallint[], traceparents text[], flows integer[], places integer[], flow_tenants integer[], flow_pipelines text[], flow_priorities smallint[], flow_lows bigint[], all_new boolean) RETURNS TABLE(id uuid, created boolean, refused boolean, gated boolean, head bigint)
+CREATE FUNCTION public.enqueue(ids uuid[], params_texts text[], inputs_texts text[], fingerprints bytea[], idempotency_keys text[], contents bytea[], batches uuid[], weights real[], most_attempts smallint[], traceparents text[], flows integer[], places integer[], flow_tenants integer[], flow_pipelines text[], flow_priorities smallint[], flow_lows bigint[], reuse_seconds double precision, all_new boolean) RETURNS TABLE(id uuid, created boolean, refused boolean, gated boolean, head bigint)
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
@@ -162,13 +162,16 @@ begin
           where content is not null order by 2, 1) c;
     twins := array(
       select twin.id
-      from unnest(flows, contents) with ordinality as u (flow, content, ask)
+      from unnest(flows, contents, batches) with ordinality as u (flow, content, batch_id, ask)
       left join lateral (
         select j.id from job j
-        where j.tenant_id = flow_tenants[u.flow] and j.content = u.content
-          and (exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
-               or (select d.state from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
-                   order by d.epoch desc limit 1) = 'succeeded')
+        where u.batch_id is null and j.tenant_id = flow_tenants[u.flow] and j.content = u.content
+          and (exists (select from ready r
+                       where r.tenant_id = j.tenant_id and r.job_id = j.id and r.cancel_requested_at is null)
+               or (select d.state = 'succeeded'
+                          and (reuse_seconds is null or d.finished_at > now() - make_interval(secs => reuse_seconds))
+                   from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
+                   order by d.epoch desc limit 1))
         order by j.created_at desc
         limit 1
       ) twin on true
@@ -223,6 +226,7 @@ begin
       from unnest(ids, params_texts, inputs_texts, fingerprints, idempotency_keys, contents, batches, weights, most_attempts,
                   traceparents, flows)
         as t (id, params, inputs, fingerprint, idempotency_key, content, batch_id, weight, max_attempts, traceparent, flow)
+      order by idempotency_key collate "C"
     ), placed as (
       insert into ready (tenant_id, job_id, pipeline, priority, rank, gated, held, max_attempts, batch_id, epoch, seq, state,
                          reason)
@@ -248,6 +252,7 @@ begin
            idempotency_key, content, batch_id, weight, max_attempts, traceparent
     from asked
     where (rooms[flow] is null or place < rooms[flow]) and twins[ask] is null
+    order by tenant_id, coalesce(idempotency_key, id::text) collate "C"
     on conflict do nothing
     returning tenant_id, id
   ), placed as (
@@ -272,15 +277,19 @@ CREATE FUNCTION public.exchange(tenants integer[], ids uuid[], lease_epochs inte
 #variable_conflict use_column
 declare
   spots tid[] := '{}';
-  paused text[];
+  paused text[];             -- pipelines
+  paused_tenants integer[];
   lane integer;
 begin
   if cardinality(ids) > 0 then
     return query
     with gone as (
       delete from ready r
-      using unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
-        as e (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
+      using (
+        select * from unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
+          as u (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
+        order by tenant_id, job_id
+      ) e
       where r.tenant_id = e.tenant_id and r.job_id = e.job_id and r.state = 'running' and r.lease_epoch = e.lease_epoch
       returning r.tenant_id, r.job_id, r.pipeline, r.gated, r.batch_id, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since,
                 r.opened_at, r.started_at, r.cancel_requested_at is not null as canceled,
@@ -305,6 +314,9 @@ begin
 
   if slots > 0 then
     paused := array(select pipeline from pause where pipeline is not null and (expires_at is null or expires_at > now()));
+    paused_tenants := array(
+      select tenant_id from pause where tenant_id is not null and (expires_at is null or expires_at > now())
+    );
   end if;
   for lane in 1 .. cardinality(lane_pipelines) loop
     exit when cardinality(spots) >= slots;
@@ -313,7 +325,7 @@ begin
       spots := spots || array(
         select ctid from ready
         where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
-          and state = 'queued' and cancel_requested_at is null
+          and state = 'queued' and cancel_requested_at is null and tenant_id <> all (paused_tenants)
         order by run_at
         limit (slots - cardinality(spots) + 1) / 2
         for update skip locked
@@ -322,7 +334,7 @@ begin
     spots := spots || array(
       select ctid from ready
       where pipeline = lane_pipelines[lane] and priority = lane_priorities[lane] and rank >= lane_lows[lane]
-        and held is null and state = 'queued' and cancel_requested_at is null
+        and held is null and state = 'queued' and cancel_requested_at is null and tenant_id <> all (paused_tenants)
       order by rank
       limit slots - cardinality(spots)
       for update skip locked
@@ -335,7 +347,8 @@ begin
     spots := spots || array(
       select ctid from ready
       where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
-        and state = 'queued' and cancel_requested_at is null and ctid <> all (spots)
+        and state = 'queued' and cancel_requested_at is null and tenant_id <> all (paused_tenants)
+        and ctid <> all (spots)
       order by run_at
       limit slots - cardinality(spots)
       for update skip locked
@@ -457,7 +470,7 @@ begin
   );
   return query
   with old as materialized (
-    select j.tenant_id, j.id, j.inputs
+    select j.tenant_id, j.id, j.batch_id, j.inputs
     from unnest(spots) as s (spot) join job j on j.ctid = s.spot
     where not exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
       and not exists (select from done d where d.tenant_id = j.tenant_id and d.job_id = j.id and d.finished_at >= before)
@@ -469,6 +482,14 @@ begin
     delete from done_unplaced d using old o where not by_row and d.tenant_id = o.tenant_id and d.job_id = o.id
   ), remembered as (
     insert into forgotten (tenant_id, id, reason) select tenant_id, id, 'retention' from old
+  ), counted as (
+    update batch b set forgotten = b.forgotten + o.jobs
+    from (
+      select tenant_id, batch_id, count(*) as jobs from old where batch_id is not null
+      group by tenant_id, batch_id
+      order by tenant_id, batch_id
+    ) o
+    where b.tenant_id = o.tenant_id and b.id = o.batch_id
   ), gone as (
     delete from job j using old o where j.tenant_id = o.tenant_id and j.id = o.id
   )
@@ -513,6 +534,7 @@ CREATE TABLE public.batch (
     tenant_id integer NOT NULL,
     id uuid NOT NULL,
     size integer NOT NULL,
+    forgotten integer DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     ended_at timestamp with time zone,
     round integer DEFAULT 1 NOT NULL,
@@ -900,7 +922,7 @@ CREATE UNIQUE INDEX api_key_id ON public.api_key USING btree (id);
 
 CREATE INDEX batch_ended ON public.batch USING btree (ended_at) WHERE (ended_at IS NOT NULL);
 
-CREATE INDEX batch_open ON public.batch USING btree (created_at) WHERE (ended_at IS NULL);
+CREATE INDEX batch_open ON public.batch USING btree (created_at, id) WHERE (ended_at IS NULL);
 
 CREATE INDEX blob_loose_since ON public.blob_loose USING btree (since);
 

@@ -73,9 +73,18 @@ class Batches:
         rows = await self._rows("end_batches", [key.tenant for key in wanted], [key.id for key in wanted])
         return [BatchKey(row["tenant_id"], row["id"]) for row in rows]
 
-    async def open(self, most: int) -> Sequence[BatchKey]:
-        """Batches that have not ended and of which nothing is left to run."""
-        return [BatchKey(row["tenant_id"], row["id"]) for row in await self._rows("open_batches", most)]
+    async def open(
+        self, most: int, after: tuple[datetime, UUID] | None = None
+    ) -> tuple[Sequence[BatchKey], tuple[datetime, UUID] | None]:
+        """Batches that have not ended and of which nothing is left to run, and where to go on from.
+
+        Args:
+            most: so many of them.
+            after: where the page before ended; None begins with the oldest, and is the answer after the last.
+        """
+        rows = await self._rows("open_batches", most, *(after or (None, None)))
+        place = (rows[-1]["created_at"], rows[-1]["id"]) if len(rows) == most else None
+        return [BatchKey(row["tenant_id"], row["id"]) for row in rows], place
 
     async def _rows(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         async with outages():

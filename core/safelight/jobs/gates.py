@@ -82,12 +82,13 @@ class Gates:
     async def pause_tenant(self, name: str, owner: str, reason: str, seconds: float | None) -> None:
         """Nothing more of a tenant begins, for so many seconds or until `resume_tenant`."""
         tenant = await self._tenant(name)
-        await self._set(_TENANT, tenant, "pause", tenant, None, owner, reason, seconds)
+        await self._set(_TENANT, tenant, "pause_tenant", tenant, owner, reason, seconds)
         await self._hold("hold_tenant", tenant)
+        await self._hold("hold_admitted", tenant)
 
     async def pause_pipeline(self, name: str, owner: str, reason: str, seconds: float | None) -> None:
         """Nothing more of a pipeline begins; claims pass over it."""
-        await self._value("pause", None, name, owner, reason, seconds)
+        await self._value("pause_pipeline", name, owner, reason, seconds)
 
     async def park(self, pipeline: str, reason: str) -> None:
         """What a pipeline depends on is away: a pause of 5 s, twice as long each time that it still is."""

@@ -91,8 +91,10 @@ class _OvertakenError(Exception):
 class JobQueue:
     """The verbs."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, *, reuse_seconds: float | None = None) -> None:
+        """`reuse_seconds`: how long a result answers jobs of the same content; None: while it is kept."""
         self._pool = pool
+        self._reuse_seconds = reuse_seconds
         self._lanes = Lanes()
         self._heads: dict[Lane, int] = {}
         self._accept = Combiner(self.enqueue_many, _unique)
@@ -153,6 +155,7 @@ class JobQueue:
             [lane.pipeline for _, lane in flows],
             [lane.priority for _, lane in flows],
             [self._heads.get(lane, 0) for _, lane in flows],
+            self._reuse_seconds,
         )
         named = [job.named for job in jobs]
         rows: Sequence[asyncpg.Record] = ()
@@ -384,7 +387,7 @@ class JobQueue:
         crashed: bool = False,
         progress: float = 0.0,
     ) -> Change | None:
-        """Queues the job again for later, or ends it when its cancel was accepted meanwhile.
+        """Queues the job again for later, or ends it: its cancel was accepted, or no attempt is left.
 
         None when the lease was lost.
         """

@@ -173,3 +173,28 @@ async def test_a_job_knows_its_place_and_its_times(http, service, image):
     assert (running["queue_position"], running["eta"]["wait_p50"]) == (None, 0.0)
     for job in slow:
         await http.post(f"/api/jobs/{job['id']}/cancel")
+
+
+async def test_a_batch_of_equal_images_has_all_its_jobs(http, image):
+    batch = await make(http, 2)
+    jobs = [await submit(http, image, "echo", batch=batch["id"]) for _ in range(2)]
+
+    ended = (await http.get(f"/api/batches/{batch['id']}", params={"wait": 30})).json()
+
+    assert (ended["ended"], ended["counts"]["succeeded"]) == (True, 2)
+    assert jobs[0]["id"] != jobs[1]["id"]
+
+
+async def test_a_job_that_is_sent_again_for_another_batch_is_another_request(http, image):
+    """The other batch would wait for it."""
+    one, other = await make(http, 1), await make(http, 1)
+
+    async def send(batch):
+        query = {"pipeline": "noop", "batch": batch["id"]}
+        return await http.post("/api/jobs", params=query, content=image, headers=key)
+
+    key = {"idempotency-key": str(uuid4())}
+    first = await send(one)
+
+    assert (await send(one)).json()["id"] == first.json()["id"]
+    assert code(await send(other)) == (422, "idempotency_key_reused")

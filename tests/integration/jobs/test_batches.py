@@ -9,6 +9,8 @@ from safelight.errors import Failure
 from safelight.jobs.batches import Batches, BatchKey
 from safelight.jobs.job import Beat
 from safelight.jobs.queue import JobQueue
+from safelight_processor.maintenance.batches import BatchEnder
+from support.history import backdate, prune_all
 from support.jobs import LEASE, WORKER, claim, enqueue, failed, succeeded
 
 
@@ -92,10 +94,11 @@ async def test_of_many_that_end_its_last_jobs_at_once_one_tells_of_the_end(queue
 
 async def test_maintenance_finds_a_batch_whose_end_nobody_told(queue, batches, batch):
     await fill(queue, batch)
-    assert await batches.open(10) == []
+    assert await batches.open(10) == ([], None)
     await queue.complete([succeeded(lease) for lease in await claim_all(queue)])
 
-    assert await batches.open(10) == [batch]
+    found, _ = await batches.open(10)
+    assert found == [batch]
 
 
 async def test_a_job_that_is_reopened_reopens_its_batch(queue, batches, batch):
@@ -109,6 +112,81 @@ async def test_a_job_that_is_reopened_reopens_its_batch(queue, batches, batch):
     assert (found.ended_at, found.round, found.queued, found.failed) == (None, 2, 1, 2)
     await queue.complete([succeeded(lease) for lease in await claim_all(queue)])
     assert await batches.end([batch]) == [batch]
+
+
+async def forget(retention, pool, keys):
+    await backdate(pool, keys, 8)
+    assert len(await prune_all(retention)) == len(keys)
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+async def test_a_batch_some_of_whose_jobs_are_forgotten_ends_with_the_others(
+    queue, batches, pool, retention, batch, left
+):
+    first = await fill(queue, batch, 3 - left)
+    await queue.complete([succeeded(lease) for lease in await claim_all(queue)])
+    await forget(retention, pool, first)
+    if left:
+        assert await batches.end([batch]) == []
+        await fill(queue, batch, left)
+        await queue.complete([failed(lease) for lease in await claim_all(queue)])
+
+    assert await batches.end([batch]) == [batch]
+    found = await batches.get(batch)
+    assert (found.progress, found.failed) == (pytest.approx(100.0), left)
+
+
+async def test_a_batch_of_which_a_job_is_reopened_when_others_are_forgotten_ends_again(
+    queue, batches, pool, retention, batch
+):
+    keys = await fill(queue, batch)
+    await queue.complete([failed(lease) for lease in await claim_all(queue)])
+    await batches.end([batch])
+    await forget(retention, pool, keys[1:])
+
+    await queue.reopen(keys[0])
+    await queue.complete([succeeded(lease) for lease in await claim_all(queue)])
+
+    assert await batches.end([batch]) == [batch]
+
+
+async def test_a_batch_knows_what_is_forgotten_of_it_in_the_commit_that_forgets(
+    queue, batches, pool, retention, batch
+):
+    """Whoever dies after it cannot leave a batch that waits for a job which nobody has."""
+    keys = await fill(queue, batch)
+    await queue.complete([succeeded(lease) for lease in await claim_all(queue)])
+    await forget(retention, pool, keys[:2])
+
+    assert await pool.fetchval("select forgotten from batch where id = $1", batch.id) == 2
+
+
+async def test_a_job_of_a_batch_is_its_own_and_no_other_answers_for_it(queue, batches, batch):
+    """Else the batch would wait for one that it will never have."""
+    same = b"the same images"
+    outside = await enqueue(queue, content=same)
+    keys = await fill(queue, batch, content=same)
+
+    assert len({outside, *keys}) == 4
+    await queue.complete([succeeded(lease) for lease in await claim_all(queue)])
+    assert await batches.end([batch]) == [batch]
+    assert await enqueue(queue, content=same) in {outside, *keys}
+
+
+async def test_maintenance_gets_past_batches_that_never_get_all_their_jobs(queue, batches, batch):
+    """However many there are: their clients have gone."""
+    for _ in range(5):
+        await batches.create(BatchKey(1, uuid4()), 2)
+    late = BatchKey(1, uuid4())
+    await batches.create(late, 1)
+    await fill(queue, late, 1)
+    await queue.complete([succeeded(lease) for lease in await claim_all(queue)])
+    ender = BatchEnder(batches, most=2)
+
+    for _ in range(4):
+        await ender.run_once()
+
+    assert (await batches.get(late)).ended_at is not None
 
 
 async def test_a_batch_is_made_once_and_with_one_size(batches, batch):

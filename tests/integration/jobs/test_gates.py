@@ -212,6 +212,112 @@ async def test_a_pause_ends_by_itself(queue, gates, pool, tenant, scan):
     assert await gates.pauses() == []
 
 
+COMES_BACK = ("release", "retry", "rescue")
+
+
+async def come_back(queue, verb, lease):
+    """The run is over and the job is due at once."""
+    match verb:
+        case "release":
+            assert await queue.release([HandedBack(fence=lease.fence, progress=0.0)])
+        case "retry":
+            assert await queue.retry(lease.fence, 0.0, ERROR)
+        case _:
+            assert await queue.rescue()
+
+
+async def claim_for(queue, verb, pipeline="noop"):
+    """A run that ends by this verb: one that is to be rescued has a lease that is over."""
+    [lease] = await queue.claim([pipeline], 1, WORKER, -1.0 if verb == "rescue" else LEASE)
+    return lease
+
+
+@pytest.mark.parametrize("verb", COMES_BACK)
+async def test_a_run_of_a_paused_tenant_that_comes_back_waits_for_the_end_of_the_pause(
+    queue, gates, tenant, verb
+):
+    await enqueue(queue, tenant=tenant)
+    lease = await claim_for(queue, verb)
+    await gates.pause_tenant("acme", "ada", "too loud", None)
+
+    await come_back(queue, verb, lease)
+    await queue.admit()
+
+    assert await claim_all(queue) == []
+    await gates.resume_tenant("acme")
+    assert [again.key for again in await claim_all(queue)] == [lease.key]
+
+
+@pytest.mark.parametrize("verb", COMES_BACK)
+async def test_a_run_of_a_paused_pipeline_that_comes_back_waits_for_the_end_of_the_pause(
+    queue, gates, scan, verb
+):
+    await enqueue(queue, pipeline=scan)
+    lease = await claim_for(queue, verb, scan)
+    await gates.pause_pipeline(scan, "ada", "a new model", None)
+
+    await come_back(queue, verb, lease)
+    await queue.admit()
+
+    assert await claim_all(queue, scan) == []
+    await gates.resume_pipeline(scan)
+    assert [again.key for again in await claim_all(queue, scan)] == [lease.key]
+
+
+async def test_a_job_that_was_let_in_before_its_tenant_is_paused_is_not_claimed(queue, gates, tenant):
+    await gates.limit_tenant("acme", max_running=3)
+    keys = [await enqueue(queue, tenant=tenant) for _ in range(4)]
+    await queue.admit()
+
+    await gates.pause_tenant("acme", "ada", "too loud", None)
+
+    assert await claim_all(queue) == []
+    await gates.resume_tenant("acme")
+    assert [lease.key for lease in await claim_all(queue)] == keys[:3]
+
+
+async def test_nothing_of_a_tenant_is_claimed_as_soon_as_its_pause_is_there(queue, gates, pool, tenant):
+    """Its jobs are held after that, one part after the other; whoever does it may die."""
+    await enqueue(queue, tenant=tenant)
+    later = await enqueue(queue, tenant=tenant)
+    await queue.release([HandedBack(fence=(await claim(queue)).fence, progress=0.0, delay_seconds=60.0)])
+    await pool.execute("update ready set run_at = now() where held = 'delay'")
+    await pool.execute(
+        "insert into pause (tenant_id, owner, reason) values ($1, 'ada', 'just now')", later.tenant
+    )
+
+    assert await claim_all(queue) == []
+
+
+@pytest.mark.parametrize("verb", COMES_BACK)
+async def test_a_paused_tenant_takes_no_room_of_its_pipeline_from_others(queue, gates, tenant, scan, verb):
+    await gates.limit_pipeline(scan, max_running=2)
+    for _ in range(3):
+        await enqueue(queue, tenant=tenant, pipeline=scan)
+    await queue.admit()
+    lease = await claim_for(queue, verb, scan)
+    await gates.pause_tenant("acme", "ada", "too loud", None)
+    await come_back(queue, verb, lease)
+    mine = [await enqueue(queue, pipeline=scan) for _ in range(2)]
+    await queue.admit()
+
+    assert [one.key for one in await claim_all(queue, scan)] == mine
+
+
+async def test_a_pause_replaces_the_one_before(gates, tenant, scan):
+    for reason in ("first", "second"):
+        await gates.pause_tenant("acme", "ada", reason, None)
+        await gates.pause_pipeline(scan, "ada", reason, None)
+
+    assert [pause.reason for pause in await gates.pauses()] == ["second", "second"]
+
+
+async def test_pauses_of_one_pipeline_that_come_at_once_are_one(gates, scan):
+    await asyncio.gather(*(gates.pause_pipeline(scan, "ada", str(nth), None) for nth in range(8)))
+
+    assert len(await gates.pauses()) == 1
+
+
 async def test_pauses_tell_who_and_why(gates, tenant, scan):
     await gates.pause_tenant("acme", "ada", "too loud", None)
     await gates.pause_pipeline(scan, "scan", "the model is away", 60)

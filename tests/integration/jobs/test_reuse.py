@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from safelight.jobs.queue import JobQueue
+from support.history import DAY, backdate
 from support.jobs import claim, enqueue, failed, new_job, succeeded
 
 SAME = b"the same images, pipeline, version and params"
@@ -60,3 +63,43 @@ async def test_a_repeat_by_id_is_answered_by_its_own_job(queue):
     first = await enqueue(queue, content=SAME)
 
     assert await queue.enqueue(new_job(id=first.id, content=SAME)) == (first.id, False)
+
+
+@pytest.mark.parametrize(("days_ago", "used"), [(3.4, True), (3.6, False), (6.99, False)])
+async def test_a_result_is_used_again_while_it_is_kept_for_long_enough(pool, days_ago, used):
+    """Who is answered by it comes for it later, as with a job of its own."""
+    queue = JobQueue(pool, reuse_seconds=3.5 * DAY)
+    first = await enqueue(queue, content=SAME)
+    await queue.complete([succeeded(await claim(queue))])
+    await backdate(pool, [first], days_ago)
+
+    assert (await enqueue(queue, content=SAME) == first) is used
+
+
+async def test_a_result_that_is_too_old_is_followed_by_a_newer_one(pool):
+    queue = JobQueue(pool, reuse_seconds=DAY)
+    first = await enqueue(queue, content=SAME)
+    await queue.complete([succeeded(await claim(queue))])
+    await backdate(pool, [first], 2)
+
+    second = await enqueue(queue, content=SAME)
+    assert await enqueue(queue, content=SAME) == second != first
+    await queue.complete([succeeded(await claim(queue))])
+
+    assert await enqueue(queue, content=SAME) == second
+
+
+async def test_a_job_that_waits_or_runs_answers_however_old_it_is(pool):
+    queue = JobQueue(pool, reuse_seconds=DAY)
+    first = await enqueue(queue, content=SAME)
+    await pool.execute("update job set created_at = now() - interval '30 days'")
+
+    assert await enqueue(queue, content=SAME) == first
+
+
+async def test_a_job_that_was_asked_to_stop_answers_nobody(queue):
+    first = await enqueue(queue, content=SAME)
+    await claim(queue)
+    await queue.cancel(first)
+
+    assert await enqueue(queue, content=SAME) != first

@@ -439,3 +439,52 @@ async def test_a_run_that_is_given_up_after_its_cancel_was_accepted_ends_as_canc
     assert (change.state, change.reason, change.progress) == ("canceled", "canceled", 30.0)
     assert await story(queue, lease.key) == ["submitted", "claimed", "canceled"]
     assert await queue.release([HandedBack(fence=lease.fence, progress=30.0)]) == []
+
+
+async def test_a_retry_after_the_last_attempt_ends_the_job_and_claims_go_on(queue):
+    """Whoever asks for it may not know how many attempts there are."""
+    lease = await running(queue, max_attempts=1)
+
+    change = await queue.retry(lease.fence, 0.0, ERROR, progress=30.0)
+    other = await enqueue(queue)
+
+    assert change is not None
+    assert (change.state, change.reason, change.attempt, change.progress) == ("failed", "exhausted", 1, 30.0)
+    assert [lease.key for lease in await queue.claim(["noop"], 5, WORKER, LEASE)] == [other]
+    job = await queue.get(lease.key)
+    assert job is not None
+    assert job.error == ERROR
+    assert await story(queue, lease.key) == ["submitted", "claimed", "exhausted"]
+
+
+async def test_a_cancel_beats_a_retry_after_the_last_attempt(queue):
+    lease = await running(queue, max_attempts=1)
+    await queue.cancel(lease.key)
+
+    change = await queue.retry(lease.fence, 0.0, ERROR)
+
+    assert change is not None
+    assert (change.state, change.reason) == ("canceled", "canceled")
+    assert (await queue.get(lease.key)).error is None
+
+
+@pytest.mark.parametrize("end", ["failed", "exhausted", "canceled"])
+async def test_a_job_that_is_reopened_after_its_last_attempt_has_all_of_them_again(queue, end):
+    lease = await running(queue, max_attempts=2)
+    await queue.retry(lease.fence, 0.0, ERROR)
+    lease = await claim(queue)
+    if end == "failed":
+        await queue.complete([failed(lease)])
+    elif end == "exhausted":
+        await queue.retry(lease.fence, 0.0, ERROR)
+    else:
+        await queue.cancel(lease.key)
+        await queue.release([HandedBack(fence=lease.fence, progress=0.0)])
+
+    await queue.reopen(lease.key)
+
+    for attempt in (1, 2):
+        lease = await claim(queue)
+        assert lease.attempt == attempt
+        await queue.retry(lease.fence, 0.0, ERROR)
+    assert await state_of(queue, lease.key) == ("failed", "exhausted", "2:5")

@@ -252,7 +252,7 @@ class Completed(NamedTuple):
 
 
 class Retried(NamedTuple):
-    """A run failed in a way that may pass. A run that was asked to stop ends its job."""
+    """A run failed in a way that may pass. One that was asked to stop ends its job, and so does the last."""
 
     fence: Fence
     delay: float
@@ -269,6 +269,8 @@ class Retried(NamedTuple):
         attempt = known.now.attempt
         if known.cancel:
             return agree(self.change, known.then("canceled", "canceled", attempt, cancel=False))
+        if attempt >= known.new.max_attempts:
+            return agree(self.change, known.then("failed", "exhausted", attempt))
         return agree(
             self.change, known.back("retry", attempt=attempt, delay=self.delay, crashed=self.crashed)
         )

@@ -413,7 +413,7 @@ class Machine(Steps):
         return calls.exchange(hand, ended, PIPELINES, 1 + odd % 4)
 
     def write(self, verb: str, hand: Hand, lease: Lease, odd: int) -> Call:
-        """What a run may say, as the processor decides it: no retry after the last attempt."""
+        """What a run may say."""
         delay = 500.0 if odd % 2 else 0.0
         match verb:
             case "heartbeat":
@@ -421,10 +421,8 @@ class Machine(Steps):
             case "release":
                 run = HandedBack(fence=lease.fence, progress=20.0, delay_seconds=delay)
                 return calls.release(hand, [run])
-            case "retry" if lease.attempt < lease.max_attempts:
-                return calls.retry(hand, lease, delay, crashed=odd % 3 == 0)
             case "retry":
-                return calls.exchange(hand, [end(lease, "failed")], [], 0)
+                return calls.retry(hand, lease, delay, crashed=odd % 3 == 0)
             case _:
                 return calls.exchange(hand, [end(lease, verb)], [], 0)
 

@@ -82,13 +82,14 @@ create table batch (
   tenant_id integer not null,
   id uuid not null,
   size integer not null,                  -- how many jobs it will have
+  forgotten integer not null default 0,   -- how many of them it had, and are forgotten by now
   created_at timestamptz not null default now(),
   ended_at timestamptz,
   round integer not null default 1,       -- one more each time that jobs of an ended batch are reopened
   primary key (tenant_id, id),
   constraint batch_size check (size > 0)
 );
-create index batch_open on batch (created_at) where ended_at is null;
+create index batch_open on batch (created_at, id) where ended_at is null;
 
 create table job (
   tenant_id integer not null,

@@ -13,13 +13,16 @@
 -- Two calls at once may give one tenant the same ranks; no more than that.
 --
 -- A job of the same content that has not failed answers instead, if the asker lets it: only one of those that come at
--- once is new, as they wait for each other.
+-- once is new, as they wait for each other. A result only for reuse_seconds (null: as long as it is there): who is told of it
+-- comes for it later. Not for a job of a batch, which counts the jobs that it has.
 --
 -- Why a function: its plans are made once a connection and do not follow what the statistics say of a table that is
 -- empty now and full in a second; and PgBouncer needs no named statements for it.
 -- What is gated (its tenant or its pipeline has a limit or a pause) is held until `admit` lets it in. A limit or a pause
 -- that is set just now waits for this call, and this call for it (jobs/sql/lock_gate.sql).
--- Keep: job and ready in one transaction; an accepted job without a place in the queue would be lost.
+-- Keep: job and ready in one transaction; an accepted job without a place in the queue would be lost. And the order of the
+-- inserts, by what a repeat has in common with the first: each waits for the other's like, and two calls with the same jobs
+-- in opposite orders would wait for each other.
 create function is_gated(of_tenant integer, of_pipeline text) returns boolean language sql stable as $$
   select exists (select from tenant where id = of_tenant and max_running is not null)
       or exists (select from pipeline where name = of_pipeline and max_running is not null)
@@ -32,6 +35,7 @@ create function enqueue(
   flows integer[], places integer[],     -- of each job: its flow, and its place in that, from 1 and from 0 on
   flow_tenants integer[], flow_pipelines text[], flow_priorities smallint[],  -- a flow is what one tenant has in a lane
   flow_lows bigint[],
+  reuse_seconds float8,
   all_new boolean
 ) returns table (id uuid, created boolean, refused boolean, gated boolean, head bigint)  -- of each job; head: of its lane
 language plpgsql
@@ -59,13 +63,16 @@ begin
           where content is not null order by 2, 1) c;
     twins := array(
       select twin.id
-      from unnest(flows, contents) with ordinality as u (flow, content, ask)
+      from unnest(flows, contents, batches) with ordinality as u (flow, content, batch_id, ask)
       left join lateral (
         select j.id from job j
-        where j.tenant_id = flow_tenants[u.flow] and j.content = u.content
-          and (exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
-               or (select d.state from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
-                   order by d.epoch desc limit 1) = 'succeeded')
+        where u.batch_id is null and j.tenant_id = flow_tenants[u.flow] and j.content = u.content
+          and (exists (select from ready r
+                       where r.tenant_id = j.tenant_id and r.job_id = j.id and r.cancel_requested_at is null)
+               or (select d.state = 'succeeded'
+                          and (reuse_seconds is null or d.finished_at > now() - make_interval(secs => reuse_seconds))
+                   from done d where d.tenant_id = j.tenant_id and d.job_id = j.id
+                   order by d.epoch desc limit 1))
         order by j.created_at desc
         limit 1
       ) twin on true
@@ -120,6 +127,7 @@ begin
       from unnest(ids, params_texts, inputs_texts, fingerprints, idempotency_keys, contents, batches, weights, most_attempts,
                   traceparents, flows)
         as t (id, params, inputs, fingerprint, idempotency_key, content, batch_id, weight, max_attempts, traceparent, flow)
+      order by idempotency_key collate "C"
     ), placed as (
       insert into ready (tenant_id, job_id, pipeline, priority, rank, gated, held, max_attempts, batch_id, epoch, seq, state,
                          reason)
@@ -145,6 +153,7 @@ begin
            idempotency_key, content, batch_id, weight, max_attempts, traceparent
     from asked
     where (rooms[flow] is null or place < rooms[flow]) and twins[ask] is null
+    order by tenant_id, coalesce(idempotency_key, id::text) collate "C"
     on conflict do nothing
     returning tenant_id, id
   ), placed as (

@@ -2,11 +2,13 @@
 -- how runs ended, each fenced on its own, and takes jobs for the slots that are free then; one commit for all of it.
 -- Outputs become visible here. Lanes (pipeline and priority) are read in the order in which they are given, each from
 -- its lane_low on; jobs whose delay is over get half of the slots at most, so that a storm of retries holds up nobody, and
--- then what is left.
+-- then what is left. Pipelines and tenants that are paused are passed over: of a tenant nearly all that waits is held anyway
+-- (hold_tenant), but not what a pause finds under way, and what it is just about to hold.
 -- Answers a row for each end that was recorded (claimed = false; a run that is missing had lost its lease) and one for
 -- each claim, in order. Why a function: see enqueue.
 -- Keep: a job whose cancel was accepted never succeeds; deleting from ready and inserting into done stay one statement;
--- what is claimed was locked first, and nobody else changes a row that is locked.
+-- what is claimed was locked first, and nobody else changes a row that is locked; ends go by key, as whoever locks many rows
+-- does, or two that meet could wait for each other (nothing but a nested loop may join them, see the settings).
 create function exchange(
   tenants integer[], ids uuid[], lease_epochs integer[], states text[], reasons text[], progresses real[], stages text[],
   results text[], outputs_texts text[], errors text[],
@@ -27,15 +29,19 @@ as $$
 #variable_conflict use_column
 declare
   spots tid[] := '{}';
-  paused text[];
+  paused text[];             -- pipelines
+  paused_tenants integer[];
   lane integer;
 begin
   if cardinality(ids) > 0 then
     return query
     with gone as (
       delete from ready r
-      using unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
-        as e (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
+      using (
+        select * from unnest(tenants, ids, lease_epochs, states, reasons, progresses, stages, results, outputs_texts, errors)
+          as u (tenant_id, job_id, lease_epoch, state, reason, progress, stage, result, outputs, error)
+        order by tenant_id, job_id
+      ) e
       where r.tenant_id = e.tenant_id and r.job_id = e.job_id and r.state = 'running' and r.lease_epoch = e.lease_epoch
       returning r.tenant_id, r.job_id, r.pipeline, r.gated, r.batch_id, r.epoch, r.seq, r.attempt, r.lease_epoch, r.since,
                 r.opened_at, r.started_at, r.cancel_requested_at is not null as canceled,
@@ -60,6 +66,9 @@ begin
 
   if slots > 0 then
     paused := array(select pipeline from pause where pipeline is not null and (expires_at is null or expires_at > now()));
+    paused_tenants := array(
+      select tenant_id from pause where tenant_id is not null and (expires_at is null or expires_at > now())
+    );
   end if;
   for lane in 1 .. cardinality(lane_pipelines) loop
     exit when cardinality(spots) >= slots;
@@ -68,7 +77,7 @@ begin
       spots := spots || array(
         select ctid from ready
         where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
-          and state = 'queued' and cancel_requested_at is null
+          and state = 'queued' and cancel_requested_at is null and tenant_id <> all (paused_tenants)
         order by run_at
         limit (slots - cardinality(spots) + 1) / 2
         for update skip locked
@@ -77,7 +86,7 @@ begin
     spots := spots || array(
       select ctid from ready
       where pipeline = lane_pipelines[lane] and priority = lane_priorities[lane] and rank >= lane_lows[lane]
-        and held is null and state = 'queued' and cancel_requested_at is null
+        and held is null and state = 'queued' and cancel_requested_at is null and tenant_id <> all (paused_tenants)
       order by rank
       limit slots - cardinality(spots)
       for update skip locked
@@ -90,7 +99,8 @@ begin
     spots := spots || array(
       select ctid from ready
       where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
-        and state = 'queued' and cancel_requested_at is null and ctid <> all (spots)
+        and state = 'queued' and cancel_requested_at is null and tenant_id <> all (paused_tenants)
+        and ctid <> all (spots)
       order by run_at
       limit slots - cardinality(spots)
       for update skip locked

@@ -1,5 +1,5 @@
 -- admit(...): lets jobs in that wait for room, for jobs/sql/admit.sql. A gated job (its tenant or its pipeline has a limit
--- or a pause) is held when it is enqueued; admitted are those that may be claimed and those that run, and there are never
+-- or a pause) is held when it is enqueued, and when it comes back from a run; admitted are those that may be claimed and those that run, and there are never
 -- more of them than max_running. So a claim needs to know nothing of limits, and a tenant whose 100,000 jobs wait for room
 -- is not in its way. Tenants and pipelines take turns, one job a turn, best priority and rank first.
 -- One at a time: who finds it under way leaves it to the other, and to the next look. Answers how many were admitted.

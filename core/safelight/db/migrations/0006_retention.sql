@@ -68,7 +68,7 @@ select make_forgotten_partitions();
 -- by_row: whether ends are deleted here; else they leave with their day. Those of no day are deleted in any case.
 -- Answers what is left of each, its debris; and a row without an id when a job was left, as somebody else had it.
 -- Keep: the lock, and a statement of its own after it, so that it sees what was reopened just before.
--- Keep: one commit for all of it. Bytes are touched after it only, by the keys that it wrote down, when nobody can have
+-- Keep: one commit for all of it, their batches too: one that waits for its other jobs would never end. Bytes are touched after it only, by the keys that it wrote down, when nobody can have
 -- the job again.
 create function prune(tenants integer[], ids uuid[], before timestamptz, by_row boolean)
 returns table (id bigint, tenant_id integer, keys text[])
@@ -89,7 +89,7 @@ begin
   );
   return query
   with old as materialized (
-    select j.tenant_id, j.id, j.inputs
+    select j.tenant_id, j.id, j.batch_id, j.inputs
     from unnest(spots) as s (spot) join job j on j.ctid = s.spot
     where not exists (select from ready r where r.tenant_id = j.tenant_id and r.job_id = j.id)
       and not exists (select from done d where d.tenant_id = j.tenant_id and d.job_id = j.id and d.finished_at >= before)
@@ -101,6 +101,14 @@ begin
     delete from done_unplaced d using old o where not by_row and d.tenant_id = o.tenant_id and d.job_id = o.id
   ), remembered as (
     insert into forgotten (tenant_id, id, reason) select tenant_id, id, 'retention' from old
+  ), counted as (
+    update batch b set forgotten = b.forgotten + o.jobs
+    from (
+      select tenant_id, batch_id, count(*) as jobs from old where batch_id is not null
+      group by tenant_id, batch_id
+      order by tenant_id, batch_id
+    ) o
+    where b.tenant_id = o.tenant_id and b.id = o.batch_id
   ), gone as (
     delete from job j using old o where j.tenant_id = o.tenant_id and j.id = o.id
   )

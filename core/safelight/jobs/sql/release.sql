@@ -1,7 +1,7 @@
 -- release: a run is handed back on purpose; the job is queued again and its attempt is given back, or it ends as canceled
 -- when its cancel was accepted meanwhile.
 -- $1 tenant_id[], $2 job_id[], $3 lease_epoch[], $4 progress[], $5 delay in seconds[]. Index: ready_pkey.
--- Answers the new places in the timeline; a run that is missing had lost its lease. Keep: the fence; lease_epoch stays;
+-- Answers the new places in the timeline; a run that is missing had lost its lease. Keep: the fence; lease_epoch stays; the order, in which all lock;
 -- one statement, or a job could wait with a cancel that nobody carries out.
 with before as (
   select r.*, t.reached, t.delay from ready r
@@ -9,6 +9,7 @@ with before as (
     as t (tenant_id, job_id, lease_epoch, reached, delay)
     on r.tenant_id = t.tenant_id and r.job_id = t.job_id and r.lease_epoch = t.lease_epoch
   where r.state = 'running'
+  order by r.tenant_id, r.job_id
   for update of r
 ), gone as (
   delete from ready r using before b
@@ -27,7 +28,7 @@ with before as (
   update ready r
   set state = 'queued', reason = 'released', seq = r.seq + 1, attempt = r.attempt - 1, since = now(),
       run_at = now() + make_interval(secs => b.delay),
-      held = case when b.delay > 0 then case when r.gated then 'room' else 'delay' end end,
+      held = case when r.gated then 'room' when b.delay > 0 then 'delay' end,
       progress = b.reached, worker_id = null, lease_expires_at = null
   from before b
   where r.tenant_id = b.tenant_id and r.job_id = b.job_id and b.cancel_requested_at is null

@@ -10,7 +10,7 @@ with lost as materialized (
 ), again as (
   update ready r
   set state = 'queued', reason = 'rescued', seq = r.seq + 1, since = now(), run_at = now(),
-      worker_id = null, lease_expires_at = null
+      held = case when r.gated then 'room' end, worker_id = null, lease_expires_at = null
   from lost l
   where r.tenant_id = l.tenant_id and r.job_id = l.job_id and l.attempt < l.max_attempts and l.cancel_requested_at is null
   returning r.tenant_id, r.job_id
