@@ -112,8 +112,8 @@ MUTANTS = {
     "a repeat that takes the place of the first away": [
         Change(
             "enqueue()",
-            "), placed as (",
-            """), gone as (
+            "returning tenant_id, id\n  ), placed as (",
+            """returning tenant_id, id), gone as (
                  delete from ready r using asked a
                  where r.tenant_id = a.tenant_id and r.job_id = a.id and not exists (select from accepted)
                ), placed as (""",
