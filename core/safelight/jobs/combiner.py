@@ -83,11 +83,13 @@ class Combiner(Generic[Ask, Answer]):
         self._waiting = [one for one in self._waiting if not one.answer.done()]
         if len(self._workers) > 1 and len(self._waiting) < self._crowd:
             return []  # they are left to the other
+        # Of a large crowd half is left to the other, who is on its way.
+        most = min(self._most, len(self._waiting) // (2 if len(self._waiting) >= 2 * self._crowd else 1))
         batch: list[Waiting[Ask, Answer]] = []
         later: list[Waiting[Ask, Answer]] = []
         taken = set(self._taken)
         for one in self._waiting:
-            free = len(batch) < self._most and taken.isdisjoint(one.keys)
+            free = len(batch) < most and taken.isdisjoint(one.keys)
             (batch if free else later).append(one)
             taken |= one.keys
         self._waiting = later

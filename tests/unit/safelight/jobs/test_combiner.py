@@ -72,6 +72,17 @@ async def test_a_crowd_does_not_wait_for_the_statement_that_is_under_way_but_a_t
     assert statement.batches == [["a"], ["b", "c", "d"], ["e", "f", "g", "h"]]
 
 
+async def test_of_a_large_crowd_that_comes_at_once_each_statement_takes_a_half():
+    statement = Statement()
+    combiner = Combiner(statement, keys, crowd=3)
+    async with asyncio.TaskGroup() as group:
+        for ask in "abcdef":
+            group.create_task(combiner.ask(ask))
+        await begun(statement, 2)
+        assert statement.batches == [["a", "b", "c"], ["d", "e", "f"]]
+        statement.free.set()
+
+
 async def test_a_key_that_is_under_way_in_one_statement_does_not_go_in_the_other():
     statement = Statement()
     combiner = Combiner(statement, keys, crowd=2)
