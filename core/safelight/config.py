@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import Meta
 
+from safelight import addresses
 from safelight.errors import Failure
 
 PREFIX = "SAFELIGHT_"
@@ -102,6 +103,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Annotated[Literal["json", "console"], Meta(description="`console` is for people")] = "json"
 
     def __post_init__(self) -> None:
+        if not addresses.is_postgres(self.database_url):
+            raise ValueError(f"{PREFIX}DATABASE_URL: expected {addresses.POSTGRES}")
+        if not addresses.is_redis(self.redis_url):
+            raise ValueError(f"{PREFIX}REDIS_URL: expected {addresses.REDIS}")
         if self.lease_seconds < LEASE_HEARTBEATS * self.heartbeat_seconds:
             raise ValueError(
                 f"{PREFIX}LEASE_SECONDS: expected at least {LEASE_HEARTBEATS} times "

@@ -76,7 +76,9 @@ _KINDS = (
     ),
     Kind("bytes_missing", "The bytes of the image are gone."),
     Kind("attempts_exhausted", "The job was interrupted too often."),
-    Kind("quarantined", "The image brought the pipeline down twice and is not tried again."),
+    Kind(
+        "quarantined", "The image brought the pipeline down twice, in the same way, and is not tried again."
+    ),
     Kind("canceled", "The job was canceled."),
     # The queue's own answers, never the end of a job
     Kind("lease_lost", "The lease on the job is held by another run."),

@@ -4,6 +4,7 @@
 of the queue that the answer names.
 """
 
+from collections.abc import Sequence
 from typing import Final, Literal, assert_never
 
 from msgspec import Struct
@@ -12,7 +13,7 @@ from safelight.errors import CATALOGUE, Failure
 from safelight_processor.child.ending import Crashed, Ending, TimedOut
 from safelight_processor.child.protocol import Failed, Finished, OutputFile
 
-QUARANTINE_AFTER: Final = 2  # crashes of one job
+QUARANTINE_AFTER: Final = 2  # crashes of one job that are the same
 # Times that a job is handed back for want of storage until it is the job's own fault: more than two hours.
 MOST_HANDED_BACK: Final = 200
 
@@ -45,12 +46,12 @@ class Fail(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """`retry` it after so many seconds; `crashed` counts towards the quarantine."""
+    """`retry` it after so many seconds; `crash`, what its child died of, counts towards the quarantine."""
 
     code: str
     message: str
     delay_seconds: float
-    crashed: bool = False
+    crash: str | None = None
 
 
 class Release(Struct, frozen=True):
@@ -81,7 +82,7 @@ def decide(
     *,
     attempt: int,
     max_attempts: int,
-    crashes: int,
+    crashes: Sequence[str],
     delay: float,
     handed_back: int = 0,
 ) -> Outcome:
@@ -91,7 +92,8 @@ def decide(
         ending: how the run ended.
         attempt: the number of this run, from 1.
         max_attempts: after how many runs a job is not tried again.
-        crashes: how often the job has crashed its child before this run.
+        crashes: what its children died of before this run (`Crashed.kind`). Two that are the same are no
+            chance; one by memory and one by a fault may be, where the machine was short of it.
         delay: seconds until the next run, should it not be due at once (`safelight.jobs.retry.delay`).
         handed_back: how often it was released before this run.
     """
@@ -108,7 +110,7 @@ def decide(
         case TimedOut():
             return _fail("deadline_exceeded", "failed")
         case Crashed():
-            return _crashed(crashes + 1, later)
+            return _crashed(ending.kind, crashes, later)
         case _:
             assert_never(ending)
 
@@ -147,12 +149,12 @@ def _failed(failed: Failed, later: float | None) -> Outcome:
     return Retry(failed.code, failed.message, later)
 
 
-def _crashed(crashes: int, later: float | None) -> Outcome:
-    if crashes >= QUARANTINE_AFTER:
+def _crashed(kind: str, before: Sequence[str], later: float | None) -> Outcome:
+    if before.count(kind) + 1 >= QUARANTINE_AFTER:
         return _fail("quarantined", "quarantined")
     if later is None:
         return _fail("pipeline_crashed", "exhausted")
-    return Retry("pipeline_crashed", CATALOGUE["pipeline_crashed"].message, later, crashed=True)
+    return Retry("pipeline_crashed", CATALOGUE["pipeline_crashed"].message, later, crash=kind)
 
 
 def _fail(code: str, reason: Literal["failed", "exhausted", "quarantined"]) -> Fail:

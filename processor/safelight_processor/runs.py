@@ -197,12 +197,12 @@ class Runs:
                 change = await self._end(run, "failed", reason, error=JobError(code, message, retryable))
             case outcome.Cancel():
                 change = await self._end(run, "canceled", "canceled")
-            case outcome.Retry(code=code, message=message, delay_seconds=wait, crashed=crashed):
+            case outcome.Retry(code=code, message=message, delay_seconds=wait, crash=crash):
                 error = JobError(code, message, retryable=True)
                 change = await self._patiently(
                     run,
                     lambda: self._queue.retry(
-                        run.lease.fence, wait, error, crashed=crashed, progress=run.progress
+                        run.lease.fence, wait, error, crash=crash, progress=run.progress
                     ),
                 )
                 metrics.jobs_retried_total.labels(pipeline=run.lease.pipeline, code=code).inc()

@@ -17,7 +17,8 @@ ROLES = {"api": api_process, "processor": processor_process}
 
 def refused(role: str, **settings: object) -> str:
     """The sentence with which a role says no, the last of what it says; with exit code 2."""
-    env = environment("postgresql://127.0.0.1:1/none", str(settings.pop("redis_url", "redis://")), **settings)
+    database = str(settings.pop("database_url", "postgresql://127.0.0.1:1/none"))
+    env = environment(database, str(settings.pop("redis_url", "redis://")), **settings)
     done = subprocess.run(
         [sys.executable, "-m", f"safelight_{role}"],
         env=env,
@@ -56,11 +57,22 @@ def test_a_host_that_is_none_is_a_sentence(role, setting):
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(
     ("setting", "address"),
-    [("redis_url", "nonsense"), ("redis_url", "redis://host:port/0"), ("storage_url", "nonsense")],
+    [
+        ("database_url", "postgres//nonsense"),
+        ("database_url", "postgresql://u:hunter2@host:port/db"),
+        ("database_url", "postgresql://u:hunter2/x@host/db"),
+        ("redis_url", "nonsense"),
+        ("redis_url", "redis://:hunter2@host:port/0"),
+        ("redis_url", "redis://:hunter2/x@host/0"),
+        ("storage_url", "nonsense"),
+    ],
 )
-def test_an_address_that_is_none_is_a_sentence(role, setting, address):
+def test_an_address_that_is_none_is_a_sentence_without_its_secrets(role, setting, address):
     ports = {"port": free_port(), "health_port": free_port()}
-    assert refused(role, **ports, **{setting: address}).startswith(f"SAFELIGHT_{setting.upper()}: ")
+    sentence = refused(role, **ports, **{setting: address})
+
+    assert sentence.startswith(f"SAFELIGHT_{setting.upper()}: ")
+    assert "hunter2" not in sentence
 
 
 def test_a_scratch_folder_that_cannot_be_used_is_a_sentence(tmp_path):

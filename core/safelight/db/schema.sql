@@ -267,7 +267,7 @@ begin
   order by a.ask;
 end $$;
 
-CREATE FUNCTION public.exchange(tenants integer[], ids uuid[], lease_epochs integer[], states text[], reasons text[], progresses real[], stages text[], results text[], outputs_texts text[], errors text[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], slots integer, worker uuid, lease_seconds double precision) RETURNS TABLE(claimed boolean, tenant_id integer, job_id uuid, epoch integer, seq integer, lease_epoch integer, attempt smallint, state text, reason text, seconds double precision, gated boolean, batch_id uuid, max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb, traceparent text)
+CREATE FUNCTION public.exchange(tenants integer[], ids uuid[], lease_epochs integer[], states text[], reasons text[], progresses real[], stages text[], results text[], outputs_texts text[], errors text[], lane_pipelines text[], lane_priorities smallint[], lane_lows bigint[], slots integer, worker uuid, lease_seconds double precision) RETURNS TABLE(claimed boolean, tenant_id integer, job_id uuid, epoch integer, seq integer, lease_epoch integer, attempt smallint, state text, reason text, seconds double precision, gated boolean, batch_id uuid, max_attempts smallint, crashes text[], pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb, traceparent text)
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
@@ -308,7 +308,7 @@ begin
     )
     select false, tenant_id, job_id, epoch, seq + 1, lease_epoch, attempt, state, reason,
            extract(epoch from now() - since)::float8, gated, batch_id,
-           null::smallint, null::smallint, null::text, null::smallint, null::bigint, null::jsonb, null::jsonb, null::text
+           null::smallint, null::text[], null::text, null::smallint, null::bigint, null::jsonb, null::jsonb, null::text
     from gone;
   end if;
 
@@ -682,7 +682,7 @@ CREATE TABLE public.ready (
     state text NOT NULL,
     reason text NOT NULL,
     attempt smallint DEFAULT 0 NOT NULL,
-    crashes smallint DEFAULT 0 NOT NULL,
+    crashes text[] DEFAULT '{}'::text[] NOT NULL,
     lease_epoch integer DEFAULT 0 NOT NULL,
     since timestamp with time zone DEFAULT now() NOT NULL,
     run_at timestamp with time zone DEFAULT now() NOT NULL,

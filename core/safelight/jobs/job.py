@@ -79,7 +79,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     attempt: int
     max_attempts: int
-    crashes: int
+    crashes: list[str]  # what children died of that had it before
     lease_epoch: int
     pipeline: str
     priority: int

@@ -384,14 +384,14 @@ class JobQueue:
         delay_seconds: float,
         error: JobError,
         *,
-        crashed: bool = False,
+        crash: str | None = None,
         progress: float = 0.0,
     ) -> Change | None:
         """Queues the job again for later, or ends it: its cancel was accepted, or no attempt is left.
 
-        None when the lease was lost.
+        `crash` is what its child died of, if it did. None when the lease was lost.
         """
-        rows = await self._rows("retry", *fence, delay_seconds, _json(error), crashed, progress)
+        rows = await self._rows("retry", *fence, delay_seconds, _json(error), crash, progress)
         return records.change(rows[0], lease_epoch=fence.lease_epoch) if rows else None
 
     async def release(self, runs: Sequence[HandedBack]) -> Sequence[Change]:

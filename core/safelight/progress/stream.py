@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from safelight import addresses
 from safelight.errors import Failure
 from safelight.progress import keys
 from safelight.progress.breaker import OUTAGES, Breaker
@@ -43,8 +44,8 @@ def connect(url: str, *, timeout: float = 1.0) -> Redis:
             health_check_interval=15,
             max_connections=64,
         )
-    except ValueError as error:
-        raise Failure("setting_invalid", f"SAFELIGHT_REDIS_URL: {error}") from None
+    except ValueError:  # an option of it; what it says may be a secret
+        raise Failure("setting_invalid", f"SAFELIGHT_REDIS_URL: expected {addresses.REDIS}") from None
 
 
 def heed_cancellation() -> None:

@@ -29,6 +29,11 @@ class Crashed(Struct, frozen=True):
     detail: str
     stderr: str = ""
 
+    @property
+    def kind(self) -> str:
+        """What two crashes that are the same have in common: signal or exit code, or else the reason."""
+        return self.detail if self.reason in {"signal", "exit"} else self.reason
+
 
 class TimedOut(Struct, frozen=True):
     """The run took longer than `seconds`, by the clock or of CPU, and its child was killed."""

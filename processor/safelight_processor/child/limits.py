@@ -41,7 +41,12 @@ class CpuTimeExceeded(BaseException):
 
 def before_imports(parent: int) -> None:
     """Tie this process to `parent` and take away what it will never need."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ):  # also where all processes of a service are told
+        signal.signal(number, signal.SIG_IGN)  # they are for the parent, which ends this one by SIGKILL
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         _prctl(PR_SET_NO_NEW_PRIVS, 1)

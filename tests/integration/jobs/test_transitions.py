@@ -104,11 +104,11 @@ async def test_a_retry_waits_and_counts_the_attempt(queue):
 
 async def test_a_retry_that_is_due_runs_as_the_next_attempt_under_a_new_lease_epoch(queue):
     lease = await running(queue)
-    await queue.retry(lease.fence, 0.0, ERROR, crashed=True)
+    await queue.retry(lease.fence, 0.0, ERROR, crash="killed by SIGSEGV")
 
     again = await claim(queue)
 
-    assert (again.attempt, again.lease_epoch, again.crashes) == (2, 2, 1)
+    assert (again.attempt, again.lease_epoch, again.crashes) == (2, 2, ["killed by SIGSEGV"])
     assert again.seq == lease.seq + 2
 
 

@@ -394,6 +394,27 @@ async def test_children_die_with_a_parent_that_is_killed(tmp_path: Path) -> None
     await until(lambda: all(is_gone(pid) for pid in pids))
 
 
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
+)
+async def test_a_signal_that_is_for_the_parent_does_not_hurt_its_children(
+    number: int, tmp_path: Path
+) -> None:
+    """Who stops a service often tells all its processes. A task that died of it would seem to be to blame."""
+    async with pool() as children:
+        pid = result(await run(children, "mirror"))["pid"]
+        door = tmp_path / "door"
+        task = asyncio.create_task(run(children, "gate", {"file": str(door)}))
+        await until(lambda: children.counts.idle == 0)
+        os.kill(pid, number)
+        door.touch()
+
+        result(await task)
+
+        assert result(await run(children, "mirror"))["pid"] == pid
+        assert children.counts.crashes == {}
+
+
 # The pool
 
 

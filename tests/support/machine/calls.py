@@ -206,12 +206,12 @@ def heartbeat(hand: Hand, beats: Sequence[Beat]) -> Call:
     return Call(says, hand, lambda: hand.queue.heartbeat(beats, LEASE), acts)
 
 
-def retry(hand: Hand, lease: Lease, delay: float, *, crashed: bool) -> Call:
+def retry(hand: Hand, lease: Lease, delay: float, *, crash: str | None) -> Call:
     return Call(
         f"retry {lease.fence} in {delay}",
         hand,
-        lambda: hand.queue.retry(lease.fence, delay, ERROR, crashed=crashed),
-        lambda answer: [Retried(lease.fence, delay, crashed, answer)],
+        lambda: hand.queue.retry(lease.fence, delay, ERROR, crash=crash),
+        lambda answer: [Retried(lease.fence, delay, crash, answer)],
     )
 
 

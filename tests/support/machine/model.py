@@ -65,7 +65,7 @@ class Row(NamedTuple):
     reason: str
     attempt: int
     lease_epoch: int
-    crashes: int
+    crashes: tuple[str, ...]
     cancel: bool
     delayed: bool
     due: bool
@@ -79,7 +79,7 @@ class Known(Struct, frozen=True, kw_only=True):
     epoch: int = 1
     events: tuple[Event, ...] = (Event("queued", "submitted", 0),)  # of this incarnation
     lease_epoch: int = 0
-    crashes: int = 0
+    crashes: tuple[str, ...] = ()
     cancel: bool = False  # the run was asked to stop
     delayed: bool = False
     due: bool = True
@@ -144,7 +144,7 @@ class Known(Struct, frozen=True, kw_only=True):
         end = End(after.epoch, after.seq, state, reason, attempt, after.lease_epoch)
         return replace(after, ends=(*self.ends, end), expired=False)
 
-    def back(self, reason: str, *, attempt: int, delay: float = 0.0, crashed: bool = False) -> "Known":
+    def back(self, reason: str, *, attempt: int, delay: float = 0.0, crash: str | None = None) -> "Known":
         """Its run is over and it waits again."""
         run = Back(self.epoch, self.lease_epoch, self.now.attempt, self.seq, reason)
         return self.then(
@@ -153,7 +153,7 @@ class Known(Struct, frozen=True, kw_only=True):
             attempt,
             delayed=delay > 0,
             due=delay <= 0,
-            crashes=self.crashes + crashed,
+            crashes=(*self.crashes, crash) if crash else self.crashes,
             expired=False,
             untouched=False,
             backs=(*self.backs, run),
@@ -225,7 +225,7 @@ class Claimed(NamedTuple):
             due=True,
         )
         lease, new = self.lease, known.new
-        told = (lease.cursor, lease.attempt, lease.lease_epoch, lease.crashes, lease.max_attempts)
+        told = (lease.cursor, lease.attempt, lease.lease_epoch, tuple(lease.crashes), lease.max_attempts)
         assert told == (after.cursor, after.now.attempt, after.lease_epoch, after.crashes, new.max_attempts)
         assert (lease.pipeline, lease.priority, lease.params) == (new.pipeline, new.priority, new.params)
         assert lease.handed_back == sum(
@@ -256,7 +256,7 @@ class Retried(NamedTuple):
 
     fence: Fence
     delay: float
-    crashed: bool
+    crash: str | None
     change: Change | Unheard | None
 
     @property
@@ -271,9 +271,7 @@ class Retried(NamedTuple):
             return agree(self.change, known.then("canceled", "canceled", attempt, cancel=False))
         if attempt >= known.new.max_attempts:
             return agree(self.change, known.then("failed", "exhausted", attempt))
-        return agree(
-            self.change, known.back("retry", attempt=attempt, delay=self.delay, crashed=self.crashed)
-        )
+        return agree(self.change, known.back("retry", attempt=attempt, delay=self.delay, crash=self.crash))
 
 
 class Released(NamedTuple):

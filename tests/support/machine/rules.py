@@ -422,7 +422,7 @@ class Machine(Steps):
                 run = HandedBack(fence=lease.fence, progress=20.0, delay_seconds=delay)
                 return calls.release(hand, [run])
             case "retry":
-                return calls.retry(hand, lease, delay, crashed=odd % 3 == 0)
+                return calls.retry(hand, lease, delay, crash=(None, "memory", "killed by SIGSEGV")[odd % 3])
             case _:
                 return calls.exchange(hand, [end(lease, verb)], [], 0)
 

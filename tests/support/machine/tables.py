@@ -20,8 +20,8 @@ from support.machine.model import Back, End, Known, Row
 # One statement, so that it is one moment.
 _READ = """
 select 'job' as place, tenant_id, id as job_id, 0 as epoch, 0 as seq, '' as state, '' as reason, 0 as attempt,
-       0 as lease_epoch, 0 as crashes, false as cancel, false as delayed, false as due, false as expired,
-       pipeline, priority, 0 as rank, max_attempts
+       0 as lease_epoch, '{}'::text[] as crashes, false as cancel, false as delayed,
+       false as due, false as expired, pipeline, priority, 0 as rank, max_attempts
 from job
 union all
 select 'ready', tenant_id, job_id, epoch, seq, state, reason, attempt, lease_epoch, crashes,
@@ -30,11 +30,11 @@ select 'ready', tenant_id, job_id, epoch, seq, state, reason, attempt, lease_epo
 from ready
 union all
 select 'done', tenant_id, job_id, epoch, seq, state, reason, attempt, lease_epoch,
-       0, false, false, false, false, pipeline, 0, 0, 0
+       '{}', false, false, false, false, pipeline, 0, 0, 0
 from done
 union all
 select 'attempt', tenant_id, job_id, epoch, claimed_seq, '', reason, attempt, lease_epoch,
-       0, false, false, false, false, '', 0, 0, 0
+       '{}', false, false, false, false, '', 0, 0, 0
 from attempt
 """
 
@@ -76,7 +76,8 @@ async def read(pool: asyncpg.Pool) -> Tables:
                 jobs[key] = row["max_attempts"]
             case "ready":
                 assert key not in ready, f"{key} is in ready twice"
-                ready[key] = Row(*(row[name] for name in Row._fields))
+                found = Row(*(row[name] for name in Row._fields))
+                ready[key] = found._replace(crashes=tuple(row["crashes"]))
                 places[key] = Place(Lane(row["pipeline"], row["priority"]), row["rank"])
             case "done":
                 ends[key].append(End(*(row[name] for name in End._fields)))

@@ -129,7 +129,7 @@ create table ready (
   state text not null,
   reason text not null,
   attempt smallint not null default 0,    -- for people; can be given back, and is no fence
-  crashes smallint not null default 0,
+  crashes text[] not null default '{}',   -- of this incarnation: what each child that it brought down died of
   lease_epoch integer not null default 0, -- one per claim, only grows: the fence of every write of a run
   since timestamptz not null default now(),            -- when it came into this state
   run_at timestamptz not null default now(),

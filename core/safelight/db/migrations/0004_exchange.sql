@@ -17,7 +17,7 @@ create function exchange(
 ) returns table (
   claimed boolean, tenant_id integer, job_id uuid, epoch integer, seq integer, lease_epoch integer, attempt smallint,
   state text, reason text, seconds float8,  -- seconds: how long an end had run, how long a claim had waited since it was due
-  gated boolean, batch_id uuid, max_attempts smallint, crashes smallint, pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb,
+  gated boolean, batch_id uuid, max_attempts smallint, crashes text[], pipeline text, priority smallint, rank bigint, params jsonb, inputs jsonb,
   traceparent text
 )
 language plpgsql
@@ -60,7 +60,7 @@ begin
     )
     select false, tenant_id, job_id, epoch, seq + 1, lease_epoch, attempt, state, reason,
            extract(epoch from now() - since)::float8, gated, batch_id,
-           null::smallint, null::smallint, null::text, null::smallint, null::bigint, null::jsonb, null::jsonb, null::text
+           null::smallint, null::text[], null::text, null::smallint, null::bigint, null::jsonb, null::jsonb, null::text
     from gone;
   end if;
 

@@ -1,7 +1,7 @@
 -- retry: a run failed in a way that may pass; the job is queued again with a future run_at, or ends: as canceled when its
 -- cancel was accepted meanwhile, as failed when no attempt is left.
--- $1 tenant_id, $2 job_id, $3 lease_epoch, $4 delay in seconds, $5 error, $6 whether its child crashed,
--- $7 progress. Index: ready_pkey.
+-- $1 tenant_id, $2 job_id, $3 lease_epoch, $4 delay in seconds, $5 error, $6 what its child died of, or null when it
+-- did not, $7 progress. Index: ready_pkey.
 -- Answers the new place in the timeline, or nothing when the lease was lost. Keep: the fence; one statement, or a job
 -- could wait with a cancel that nobody carries out; and the look at the attempts, or a claim would fail on the job, and
 -- with it on all others, for ever.
@@ -29,7 +29,7 @@ with before as (
   update ready r
   set state = 'queued', reason = 'retry', seq = r.seq + 1, since = now(), run_at = now() + make_interval(secs => $4),
       held = case when r.gated then 'room' when $4 > 0 then 'delay' end,
-      progress = $7, crashes = r.crashes + $6::boolean::integer, error = $5::text::jsonb, worker_id = null,
+      progress = $7, crashes = case when $6::text is null then r.crashes else array_append(r.crashes, $6) end, error = $5::text::jsonb, worker_id = null,
       lease_expires_at = null
   from before b
   where r.tenant_id = b.tenant_id and r.job_id = b.job_id and b.becomes = 'queued'
