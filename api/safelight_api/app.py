@@ -42,7 +42,7 @@ from safelight_api.live.hub import Hub
 from safelight_api.observe import Observe
 from safelight_api.offers import Offers
 from safelight_api.present import Presenter
-from safelight_api.routes import batches, health, jobs, live, outputs, page, pipelines, submit
+from safelight_api.routes import batches, events, health, jobs, live, outputs, page, pipelines, submit
 from safelight_api.services import Services
 from safelight_api.told import Told
 
@@ -55,7 +55,7 @@ ROUTES = [
     jobs.index,
     jobs.cancel,
     jobs.retry,
-    jobs.events,
+    events.events,
     outputs.output,
     outputs.input_,
     jobs.retry_failed,

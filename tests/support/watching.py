@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,14 @@ class Told:
         self.progress.append((at, progress))
         self.frames.append(frame)
         self.last = frame
+
+    def add_frame(self, frame: Json) -> None:
+        if frame["type"] == "snapshot":
+            self.add(frame["cursor"], frame["data"]["state"], frame["data"]["progress"], frame)
+        elif frame["type"] == "state":
+            self.add(frame["cursor"], frame["state"], frame["progress"], frame)
+        elif frame["type"] == "progress":
+            self.add(frame["cursor"], None, frame["progress"], frame)
 
     @property
     def cursor(self) -> str | None:
@@ -65,14 +74,45 @@ async def watch_socket(
         websockets.connect(address, open_timeout=10, subprotocols=offers) as socket,
     ):
         async for text in socket:
-            frame = json.loads(text)
             assert len(text) <= 4096
-            if frame["type"] == "snapshot":
-                told.add(frame["cursor"], frame["data"]["state"], frame["data"]["progress"], frame)
-            elif frame["type"] == "state":
-                told.add(frame["cursor"], frame["state"], frame["progress"], frame)
-            elif frame["type"] == "progress":
-                told.add(frame["cursor"], None, frame["progress"], frame)
+            told.add_frame(json.loads(text))
+    return told
+
+
+async def stream(
+    url: str, job: str, *, after: str | None = None, token: str | None = None
+) -> AsyncIterator[Json]:
+    """The frames of one event stream, as a browser reads them; what it is told as an id stands under `id`."""
+    headers = {"Accept": "text/event-stream"}
+    headers |= {"Last-Event-ID": after} if after else {}
+    headers |= {"Authorization": f"Bearer {token}"} if token else {}
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=60) as http,
+        http.stream("GET", f"/api/jobs/{job}/events", headers=headers) as answer,
+    ):
+        if answer.status_code == 204:
+            return
+        assert answer.status_code == 200, await answer.aread()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        fields: dict[str, str] = {}
+        async for line in answer.aiter_lines():
+            if line:
+                name, _, value = line.partition(": ")
+                fields[name] = value
+            else:
+                frame = json.loads(fields["data"])
+                assert fields["event"] == frame["type"]
+                yield frame | {"id": fields.get("id")}
+                fields = {}
+
+
+async def watch_stream(
+    url: str, job: str, told: Told, *, after: str | None = None, token: str | None = None, seconds: float = 90
+) -> Told:
+    """Watches by one event stream until it ends."""
+    async with asyncio.timeout(seconds):
+        async for frame in stream(url, job, after=after, token=token):
+            told.add_frame(frame)
     return told
 
 

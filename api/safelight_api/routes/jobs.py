@@ -20,7 +20,6 @@ from safelight.progress.stream import News
 from safelight.telemetry import metrics
 from safelight.wire import resources
 from safelight.wire.cursor import Cursor
-from safelight.wire.frames import StateFrame
 from safelight.wire.key import JobKey
 from safelight.wire.resources import FINAL_STATES
 from safelight_api.services import Services
@@ -31,12 +30,6 @@ _LONGEST_WAIT = 30.0
 _MOST_RETRIED = 200  # jobs of one request
 _CALM = 1.0  # seconds between two answers that tell only progress
 _encode = msgspec.json.Encoder().encode
-
-
-class Timeline(msgspec.Struct, frozen=True):
-    """Every durable event of a job's incarnation, in order."""
-
-    events: list[StateFrame]
 
 
 async def _readable(request: Req, services: Services, job_id: UUID) -> JobKey:
@@ -211,14 +204,6 @@ async def retry_failed(
     failed = await services.queue.failed(tenant, pipeline=pipeline, code=code, limit=_MOST_RETRIED + 1)
     again = [await reopen_job(services, job.key) for job in failed[:_MOST_RETRIED]]
     return resources.Changed(sum(job is not None for job in again), len(failed) > _MOST_RETRIED)
-
-
-@get("/api/jobs/{job_id:uuid}/events")
-async def events(request: Req, services: Services, job_id: UUID) -> Timeline:
-    """What happened to a job, in order."""
-    job = await services.job(await _readable(request, services, job_id))
-    past = await services.queue.timeline(job)
-    return Timeline([await services.presenter.event(job, event) for event in past])
 
 
 def _page(last: Job, *, by_end: bool) -> str:

@@ -4,8 +4,7 @@ Three things wake it: news in the mailbox, something from the client, the time f
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -22,17 +21,14 @@ from safelight.wire.frames import (
     Connected,
     ErrorFrame,
     GoAway,
-    Ping,
     Pong,
-    ServerFrame,
     decode_client,
-    encode,
     now,
 )
 from safelight.wire.key import JobKey
 from safelight.wire.uuid7 import uuid7
-from safelight_api.live.mailbox import Mailbox
-from safelight_api.live.session import Session, Verdict
+from safelight_api.live.follow import Follower, Told, error_frame, follow, told
+from safelight_api.live.sockets import counted
 from safelight_api.problems import close_code
 from safelight_api.services import Services
 
@@ -50,7 +46,7 @@ async def live(socket: Socket, services: Services, job_id: UUID) -> None:
     await socket.accept(subprotocols=PROTOCOL if PROTOCOL in offered else None)
     connection = Connection(socket, services)
     try:
-        with _counted(services):
+        with counted(services.settings):
             await connection.serve(job_id)
     except Failure as failure:
         await connection.close(close_code(failure), failure)
@@ -81,23 +77,21 @@ class Connection:
         services = self._services
         key = await self._authorize(job_id)
         after = self._socket.query_params.get("after")
-        session = Session(services.presenter, Cursor.parse(after) if after else None)
         interval = services.settings.ping_seconds
         hello = Connected(session=uuid7().hex, ping_interval_ms=int(interval * 1000), server_time=now())
-        with services.hub.watch(key) as mailbox:
-            await self._send(hello)
-            await self._catch_up(key, session, mailbox)
-            metrics.live_resumes_total.labels(outcome=session.outcome).inc()
-            await self._follow(key, session, mailbox, interval)
+        async with follow(services, key, Cursor.parse(after) if after else None) as follower:
+            await self._send(told(hello))
+            await self._send(*await follower.begin())
+            await self._follow(follower, interval)
         await self.close(CloseCode.DONE)
 
-    async def _follow(self, key: JobKey, session: Session, mailbox: Mailbox, interval: float) -> None:
+    async def _follow(self, follower: Follower, interval: float) -> None:
         loop = asyncio.get_running_loop()
-        post = asyncio.ensure_future(mailbox.wait())
+        post = asyncio.ensure_future(follower.wait())
         stopping = asyncio.ensure_future(self._services.stopping.wait())
         ping_at = loop.time() + interval
         try:
-            while not session.ended:
+            while not follower.ended:
                 self._receiving = self._receiving or asyncio.ensure_future(
                     self._socket.receive_data(mode="text")
                 )
@@ -107,45 +101,20 @@ class Connection:
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 if stopping.done():
-                    await self._send(GoAway(reconnect_after_ms=0))
+                    await self._send(told(GoAway(reconnect_after_ms=0)))
                     raise Failure("unavailable")
                 if self._receiving.done():
                     received, self._receiving = self._receiving.result(), None
                     await self._hear(received)
                 if post.done():
-                    await self._deliver(key, session, mailbox)
-                    post = asyncio.ensure_future(mailbox.wait())
+                    await self._send(*await follower.next())
+                    post = asyncio.ensure_future(follower.wait())
                 if loop.time() >= ping_at:
                     ping_at = loop.time() + interval
-                    top = max(mailbox.top, session.told or mailbox.top)
-                    await self._send(Ping(cursors={str(key.id): str(top)}))
+                    await self._send(follower.ping)
         finally:
             post.cancel()
             stopping.cancel()
-
-    async def _deliver(self, key: JobKey, session: Session, mailbox: Mailbox) -> None:
-        lost, messages = mailbox.take()
-        for message in messages:
-            verdict = session.news(message)
-            if verdict is Verdict.ASK:
-                lost = True
-                break
-            if verdict is Verdict.SEND:
-                await self._send_bytes(message.frame, "progress" if message.kind == "progress" else "state")
-        if lost and not session.ended:
-            await self._catch_up(key, session, mailbox)
-
-    async def _catch_up(self, key: JobKey, session: Session, mailbox: Mailbox) -> None:
-        services = self._services
-        while True:
-            job = await services.job(key)
-            events = await services.queue.timeline(job)
-            # The job may have moved between the two reads; then the timeline does not reach it.
-            if events[-1].cursor == job.cursor.durable:
-                break
-        for frame in await session.catch_up(job, events):
-            await self._send(frame)
-        mailbox.told(job.cursor)
 
     async def _hear(self, text: str | bytes) -> None:
         """Whatever a client sends: answered, never fatal."""
@@ -154,9 +123,11 @@ class Connection:
                 raise msgspec.DecodeError("too large")
             decode_client(text)
         except msgspec.DecodeError as error:
-            await self._send(ErrorFrame(code="bad_request", message=f"Not a frame: {error}", retryable=False))
+            await self._send(
+                told(ErrorFrame(code="bad_request", message=f"Not a frame: {error}", retryable=False))
+            )
         else:
-            await self._send(Pong())
+            await self._send(told(Pong()))
 
     async def _authorize(self, job_id: UUID) -> JobKey:
         """A key or token from the header, or, as browsers send none, from a subprotocol `token.TOKEN`."""
@@ -165,13 +136,11 @@ class Connection:
         caller = await self._services.auth.caller(self._socket.headers, token)
         return caller.key(JobKey(caller.tenant, job_id), "read")
 
-    async def _send(self, frame: ServerFrame) -> None:
-        await self._send_bytes(encode(frame), str(frame.__struct_config__.tag))
-
-    async def _send_bytes(self, data: bytes, kind: str) -> None:
-        metrics.live_frames_total.labels(type=kind).inc()
-        async with asyncio.timeout(_SEND_SECONDS):
-            await self._socket.send_data(data.decode(), mode="text")
+    async def _send(self, *frames: Told) -> None:
+        for frame in frames:
+            metrics.live_frames_total.labels(type=frame.kind).inc()
+            async with asyncio.timeout(_SEND_SECONDS):
+                await self._socket.send_data(frame.data.decode(), mode="text")
 
     async def stop_receiving(self) -> None:
         """Ends the pending receive, and with it everything that keeps the socket from closing."""
@@ -186,25 +155,5 @@ class Connection:
         with suppress(Exception):
             async with asyncio.timeout(2):
                 if failure is not None:
-                    await self._send(
-                        ErrorFrame(code=failure.code, message=failure.message, retryable=failure.retryable)
-                    )
+                    await self._send(told(error_frame(failure)))
                 await self._socket.close(code=int(code), reason=code.name.lower())
-
-
-@contextmanager
-def _counted(services: Services) -> Iterator[None]:
-    """Counts the socket, and refuses it when this process has enough."""
-    if len(_open) >= services.settings.max_sockets:
-        raise Failure("unavailable")
-    token = object()
-    _open.add(token)
-    metrics.live_sockets.inc()
-    try:
-        yield
-    finally:
-        _open.discard(token)
-        metrics.live_sockets.dec()
-
-
-_open: set[object] = set()
