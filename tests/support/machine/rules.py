@@ -4,8 +4,8 @@
 promised. A rule with nothing to do does nothing, and none asks beforehand what there is (see `steps`).
 
 To extend it: a verb is a call, an act, a rule and a line in `call`; what must always hold is a line in
-`tables.Ledger.check`; what a claim may take is `claimable` in `model`, `may_be_claimed` in `steps` and `claim_alone` here; limits and pauses
-are none of a job's own, and stand in `Steps.check_gates`.
+`tables.Ledger.check`; what a claim may take is `claimable` in `model`, `may_be_claimed` in `steps` and
+`claim_alone` here. Limits and pauses are no job's own: `Steps.check_gates` has what must hold of them.
 """
 
 import copy
