@@ -1,0 +1,134 @@
+"""What Postgres says while it all happens: how much waits, and how many jobs ended when.
+
+`producer` is told by it whether there is room; `campaign` measures its windows with it, by the time at
+which the queue itself says that a job ended.
+"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from chaos.campaign.machine import Machine
+from safelight.config import Settings
+from safelight.db.pool import OUTAGES, open_pool
+
+_LOOK = 0.1  # seconds between two
+_DEPTH = "select count(*) from ready"
+_ENDS = """
+select width_bucket(extract(epoch from finished_at)::float8, $1::float8, $2::float8, $3::integer) as slice,
+       count(*)
+from done
+where finished_at >= to_timestamp($1::float8) and finished_at < to_timestamp($2::float8)
+group by 1
+"""
+_ANY = "select count(*) from (select from done limit 1) one"
+_OLD = "select count(*) from ready where opened_at < to_timestamp($1::float8)"
+
+
+class Rate(NamedTuple):
+    """Jobs that ended in a second: the median of the window's slices; how many cores there were for them."""
+
+    jobs: float
+    cores: float
+
+    def of(self, before: "Rate") -> float:
+        """This in units of another, as if there had been as many cores."""
+        return (self.jobs / self.cores) / max(before.jobs / before.cores, 1e-9)
+
+
+class Watch:
+    """Looks at the queue for ever."""
+
+    def __init__(self, pool: asyncpg.Pool, machine: Machine, most: int) -> None:
+        self.room = asyncio.Event()
+        self._pool = pool
+        self._machine = machine
+        self._most = most
+
+    async def run(self) -> None:
+        """For ever: there is room while fewer than so many jobs wait. While Postgres is away all may ask."""
+        while True:
+            try:
+                depth = await self._pool.fetchval(_DEPTH)
+            except OUTAGES:
+                depth = 0
+            if depth < self._most:
+                self.room.set()
+            else:
+                self.room.clear()
+            await asyncio.sleep(_LOOK)
+
+    async def window(self, seconds: float, slices: int) -> Rate:
+        """The rate of the next so many seconds."""
+        before, began = self._machine.look(), time.time()
+        await asyncio.sleep(seconds)
+        after = self._machine.look()
+        return Rate(await self.rate(began, began + seconds, slices), after.cores_since(before))
+
+    async def rate(self, began: float, ended: float, slices: int) -> float:
+        """Of a time that is over."""
+        rows = await self._patiently(_ENDS, began, ended, slices)
+        found = {row["slice"]: row["count"] for row in rows}
+        each = (ended - began) / slices
+        return float(statistics.median(found.get(number, 0) / each for number in range(1, slices + 1)))
+
+    async def until_recovered(self, gone: float, rate: float, seconds: float) -> float | None:
+        """Seconds from when a cause was gone until nothing from before it is left and as much ends as did.
+
+        None when it takes longer than `seconds`.
+        """
+        give_up = time.time() + seconds
+        over: float | None = None
+        while (now := time.time()) < give_up:
+            if over is None and not await self.count(_OLD, gone):
+                over = now
+            if over is not None and await self.rate(now - 1.0, now, 2) >= rate:
+                return max(over, now - 1.0, gone) - gone
+            await asyncio.sleep(_LOOK)
+        return None
+
+    async def until_flowing(self) -> None:
+        """A job has ended."""
+        async with asyncio.timeout(30):
+            while not await self.count(_ANY):
+                await asyncio.sleep(_LOOK)
+
+    async def until_empty(self, seconds: float) -> bool:
+        """Whether nothing waits or runs any more, in time."""
+        give_up = time.time() + seconds
+        while await self.count(_DEPTH):
+            if time.time() > give_up:
+                return False
+            await asyncio.sleep(_LOOK)
+        return True
+
+    async def count(self, statement: str, *arguments: Any) -> int:
+        """What a statement counts, as soon as Postgres is there to say it."""
+        return int((await self._patiently(statement, *arguments))[0][0])
+
+    async def _patiently(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    return list(await self._pool.fetch(statement, *arguments))
+                except OUTAGES:
+                    await asyncio.sleep(_LOOK)
+
+
+@asynccontextmanager
+async def watching(database: str, machine: Machine, most: int) -> AsyncIterator[Watch]:
+    """A watch with connections of its own."""
+    settings = Settings(database_url=database, database_pool=2, database_timeout=5.0)
+    async with open_pool(settings) as pool:
+        watch = Watch(pool, machine, most)
+        running = asyncio.create_task(watch.run())
+        try:
+            yield watch
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
