@@ -66,8 +66,8 @@ class AnswerLossProxy:
         self._word: bytes | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def lose(self, word: bytes) -> None:
-        """The answer to the next statement that has this word in it is lost."""
+    def lose(self, word: bytes | None) -> None:
+        """The answer to the next statement that has this word in it is lost; None: no more is."""
         self._word = word
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -38,9 +38,7 @@ async def run(plan: Plan, postgres: PostgresServer, redis: RedisServer, say: Cal
                 say(f"  {number + 1}/{plan.rounds} {period.line()}")
                 periods.append(period)
                 calm = period.calm, period.after
-        stage.producer.stop()
-        emptied = await stage.watch.until_empty(_DRAINED)
-        await stage.crew.stop()
+        emptied = await stage.close(_DRAINED)
         found = await audit(stage.database, stage.folder, [period.began for period in periods])
         died = stage.crew.died
     for period, findings in zip(periods, found.periods, strict=True):

@@ -8,38 +8,29 @@ import asyncio
 import itertools
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from support.ports import free_port
 from support.processes import Process, environment
+
+Settings = dict[str, Any]
 
 _LONG = 3600.0  # seconds, longer than any campaign
 _PATIENCE = 60.0  # for a drain
 
 
 class Crew:
-    """So many workers, by number; `settings` are theirs."""
+    """So many workers; `settings` are theirs, `last` are other settings of the last of them."""
 
-    def __init__(self, size: int, ledger: Path, settings: dict[str, object]) -> None:
+    def __init__(self, size: int, ledger: Path, settings: Settings, last: Settings) -> None:
         self.died: list[str] = []
         self.restarts = 0
         self._ledger = ledger
-        self._settings = settings
+        self._settings = [settings] * (size - 1) + [settings | last]
         self._over = False
         self._turns = itertools.cycle(range(size))
-        self._members = [self.worker() for _ in range(size)]
-
-    def worker(self, **changes: object) -> Process:
-        """One more process; its caller ends it."""
-        settings = {**self._settings, **changes}
-        port = free_port()
-        env = environment(
-            str(settings.pop("database_url")), str(settings.pop("redis_url")), health_port=port, **settings
-        )
-        argv = [sys.executable, "-m", "chaos.campaign.worker", str(self._ledger)]
-        return Process("worker", argv, env, port)
+        self._members = [self._start(number) for number in range(size)]
 
     async def until_ready(self) -> None:
         """All of them claim."""
@@ -53,12 +44,13 @@ class Crew:
         """Until `stop`."""
         await asyncio.gather(*(self._keep(number) for number in range(len(self._members))))
 
-    async def stop(self) -> None:
-        """All of them drain and end."""
+    async def stop(self, *others: Process) -> None:
+        """All of them drain and end, and `others` with them."""
         self._over = True
-        for member in self._members:
-            member.sigterm()
-        await asyncio.gather(*(self._left(member, drained=True) for member in self._members))
+        everybody = [*self._members, *others]
+        for one in everybody:
+            one.sigterm()
+        await asyncio.gather(*(self._left(one, _PATIENCE) for one in everybody))
 
     def kill(self) -> None:
         """Ends what is left, in no order."""
@@ -66,26 +58,21 @@ class Crew:
         for member in self._members:
             member.kill()
 
-    @asynccontextmanager
-    async def another(self, **changes: object) -> AsyncIterator[Process]:
-        """One more worker for a while; it drains at the end."""
-        worker = self.worker(**changes)
-        try:
-            await worker.until_ready()
-            yield worker
-            worker.sigterm()
-            await self._left(worker, drained=True)
-        finally:
-            worker.kill()
+    def _start(self, number: int) -> Process:
+        settings, port = dict(self._settings[number]), free_port()
+        addresses = [str(settings.pop(name)) for name in ("database_url", "redis_url")]
+        env = environment(*addresses, health_port=port, **settings)
+        argv = [sys.executable, "-m", "chaos.campaign.worker", str(self._ledger)]
+        return Process("worker", argv, env, port)
 
     async def _keep(self, number: int) -> None:
         while not self._over:
             await self._left(self._members[number])
             if not self._over:
                 self.restarts += 1
-                self._members[number] = self.worker()
+                self._members[number] = self._start(number)
 
-    async def _left(self, member: Process, *, drained: bool = False) -> None:
-        code = await member.wait(_PATIENCE if drained else _LONG)
-        if code != -signal.SIGKILL and not (code == 0 and (drained or self._over)):
-            self.died.append(f"worker {member.pid} ended with {code}:\n{member.logs()[-3000:]}")
+    async def _left(self, member: Process, seconds: float = _LONG) -> None:
+        code = await member.wait(seconds)
+        if code != -signal.SIGKILL and not (code == 0 and self._over):
+            self.died.append(f"{member.name} {member.pid} ended with {code}:\n{member.logs()[-3000:]}")

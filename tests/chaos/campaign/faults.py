@@ -16,15 +16,15 @@ import asyncpg
 import httpx
 from redis.asyncio import Redis
 
-from chaos.campaign.producer import producing
-from chaos.campaign.real import images_on_a_full_disk
+from chaos.campaign.real import Images
 from chaos.campaign.stage import Stage
-from support.answer_loss import answer_loss_proxy
 from support.watching import metric
 
 CONNECTIONS: Final = 300
 _SESSIONS = "select pid from pg_stat_activity where datname = $1 and backend_type = 'client backend'"
+_RESCUED = "select count(*) from attempt where reason = 'rescued'"
 _OPENERS = 20
+_PATIENCE = 30.0  # seconds, until a fault has had the effect that makes it one
 
 
 @dataclass
@@ -72,6 +72,12 @@ async def _again_and_again(act: Callable[[], Awaitable[object]], pause: float) -
         going_on.result()
 
 
+async def _until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(_PATIENCE):
+        while not is_so():
+            await asyncio.sleep(0.02)
+
+
 # Workers
 
 
@@ -101,18 +107,20 @@ async def worker_frozen(stage: Stage, window: Window) -> AsyncIterator[None]:
     """SIGSTOP until long after its leases have expired: what it still says of them must be refused."""
     worker = stage.crew.next()
     await worker.until_ready()
-    before = await _refused(worker.url)
+    refused, rescued = await _refused(worker.url), await stage.watch.count(_RESCUED)
     worker.sigstop()
     try:
-        await asyncio.sleep(stage.plan.lease * 1.5)
         yield
+        async with asyncio.timeout(_PATIENCE):
+            while await stage.watch.count(_RESCUED) == rescued:
+                await asyncio.sleep(0.05)
     finally:
         worker.sigcont()
     window.over()
-    async with asyncio.timeout(20):
-        while (refused := await _refused(worker.url) - before) <= 0:
+    async with asyncio.timeout(_PATIENCE):
+        while (late := await _refused(worker.url) - refused) <= 0:
             await asyncio.sleep(0.05)
-    window.word = f"{refused:g} late writes refused"
+    window.word = f"{late:g} late writes refused"
 
 
 async def _refused(url: str) -> float:
@@ -236,51 +244,53 @@ async def redis_restarted(stage: Stage, window: Window) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def disk_full(stage: Stage, window: Window) -> AsyncIterator[None]:
-    """A real processor with its sandbox cannot write what it has to work on; then it can again."""
-    async with images_on_a_full_disk(stage) as images:
+    """The real processor cannot write what it has to work on; then it can again."""
+    images = Images(stage, stage.plan.images)
+    images.fill_disk()
+    try:
+        await images.submit()
+        await images.until_handed_back()
         yield
+    finally:
         images.make_room()
-        window.over()
-        await images.until_ended()
+    window.over()
+    await images.until_ended()
     window.word = f"{images.count} images, handed back {images.handed_back} times"
 
 
 @asynccontextmanager
 async def enqueue_unheard(stage: Stage, window: Window) -> AsyncIterator[None]:
-    """More clients, who often do not hear that their jobs were committed."""
-    async with (
-        answer_loss_proxy(stage.postgres.port) as proxy,
-        producing(stage.through(proxy.port), stage.ledger, stage.watch.room, stage.plan.callers // 4),
-    ):
-
-        async def lose() -> None:
-            proxy.lose(b"enqueue(")
-
-        async with _again_and_again(lose, 0.1):
-            yield
-        window.over(f"{proxy.lost} answers lost")
+    """Some clients often do not hear that their jobs were committed."""
+    async with _answers_lost(stage, window, b"enqueue("):
+        yield
 
 
 @asynccontextmanager
 async def exchange_unheard(stage: Stage, window: Window) -> AsyncIterator[None]:
-    """One more worker, who often does not hear that its ends and claims were committed."""
-    async with (
-        answer_loss_proxy(stage.postgres.port) as proxy,
-        stage.crew.another(database_url=stage.through(proxy.port)),
-    ):
+    """A worker often does not hear that its ends and claims were committed."""
+    async with _answers_lost(stage, window, b"exchange("):
+        yield
 
-        async def lose() -> None:
-            proxy.lose(b"exchange(")
 
-        async with _again_and_again(lose, 0.1):
-            yield
-        window.over(f"{proxy.lost} answers lost")
+@asynccontextmanager
+async def _answers_lost(stage: Stage, window: Window, word: bytes) -> AsyncIterator[None]:
+    proxy = stage.proxy
+    before = proxy.lost
+
+    async def lose() -> None:
+        proxy.lose(word)
+
+    async with _again_and_again(lose, 0.1):
+        yield
+        await _until(lambda: proxy.lost > before)
+    proxy.lose(None)
+    window.over(f"{proxy.lost - before} answers lost")
 
 
 FAULTS: Final = (
     Fault("worker killed", worker_killed),
     Fault("workers killed, one a second", workers_killed_again_and_again, 10.0),
-    Fault("worker frozen past its lease", worker_frozen, 1.0),
+    Fault("worker frozen past its lease", worker_frozen),
     Fault("Postgres restarted", postgres_restarted),
     Fault("Postgres crashed", postgres_crashed),
     Fault("5 backends terminated a second", backends_terminated, 30.0),

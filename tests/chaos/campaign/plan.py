@@ -11,6 +11,8 @@ class Plan:
     workers: int
     slots: int  # of each worker
     callers: int  # clients that submit at once
+    far: int  # and as many more whose way to Postgres loses an answer now and then
+    usual: float  # what a job takes, but for a few that are long
     waiting: int  # jobs that may wait before clients hold back
     lease: float
     calm: float  # a window without a fault: before each, and after it
@@ -27,23 +29,27 @@ class Plan:
 SHORT: Final = Plan(
     workers=2,
     slots=16,
-    callers=16,
-    waiting=200,
-    lease=1.5,
+    callers=12,
+    far=4,
+    usual=0.1,
+    waiting=20,
+    lease=1.0,
     calm=0.3,
     slices=1,
-    scale=0.15,
+    scale=0.06,
     rounds=1,
     recovery=20.0,
     again=0,
     images=2,
-    jobs=500,
+    jobs=1_000,
     judged=False,
 )
 LONG: Final = Plan(
     workers=3,
     slots=32,
-    callers=64,
+    callers=48,
+    far=16,
+    usual=0.0,
     waiting=600,
     lease=3.0,
     calm=7.0,

@@ -26,14 +26,17 @@ _PAUSE = 0.05  # seconds until a client that was refused asks again
 
 
 class Producer:
-    """`callers` of them at once; they wait while there is no `room`."""
+    """`callers` of them at once; they wait while there is no `room`. Most jobs take `usual` seconds."""
 
-    def __init__(self, queue: JobQueue, ledger: Ledger, room: asyncio.Event, callers: int) -> None:
+    def __init__(
+        self, queue: JobQueue, ledger: Ledger, room: asyncio.Event, callers: int, usual: float
+    ) -> None:
         self.refused = 0
         self._queue = queue
         self._ledger = ledger
         self._room = room
         self._callers = callers
+        self._usual = usual
         self._numbers = itertools.count(1)
         self._over = False
 
@@ -52,7 +55,7 @@ class Producer:
         while not self._over:
             await self._room.wait()
             number = next(self._numbers)
-            seconds = _LONG_SECONDS if number % _LONG == 0 else 0
+            seconds = _LONG_SECONDS if number % _LONG == 0 else self._usual
             job = new_job(named=True, max_attempts=ATTEMPTS, params=json.dumps({"seconds": seconds}))
             await self.submit(job, gives_up=number % _GIVES_UP == 0)
 
@@ -77,17 +80,14 @@ class Producer:
 
 @asynccontextmanager
 async def producing(
-    database: str, ledger: Ledger, room: asyncio.Event, callers: int
-) -> AsyncIterator[Producer]:
-    """Clients of a pool of their own, for as long as the block lasts; at its end all are answered."""
+    database: str, ledger: Ledger, room: asyncio.Event, callers: int, usual: float
+) -> AsyncIterator[tuple[Producer, asyncio.Task[None]]]:
+    """Clients with a pool of their own, and the task that ends after `stop`, when all are answered."""
     async with open_pool(Settings(database_url=database, database_timeout=5.0)) as pool:
-        producer = Producer(JobQueue(pool), ledger, room, callers)
+        producer = Producer(JobQueue(pool), ledger, room, callers, usual)
         running = asyncio.create_task(producer.run())
         try:
-            yield producer
-            producer.stop()
-            async with asyncio.timeout(60):
-                await running
+            yield producer, running
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

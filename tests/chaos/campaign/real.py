@@ -9,9 +9,7 @@ import asyncio
 import hashlib
 import resource
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Final
 
 from chaos.campaign.producer import ATTEMPTS
@@ -21,7 +19,6 @@ from safelight.storage.files import FileStore
 from safelight.wire.uuid7 import uuid7
 from support.images import png
 from support.jobs import new_job
-from support.processes import Process, processor_process
 
 _ROOM: Final = 256 * 1024  # bytes of a file
 _WIDTH, _HEIGHT = 800, 600
@@ -34,43 +31,43 @@ _LEFT = "select count(*) from ready where pipeline = 'transform'"
 
 
 class Images:
-    """Jobs on real images, and the processor that has no room for them."""
+    """Jobs on real images, for the processor that has no room for them."""
 
-    def __init__(self, stage: Stage, processor: Process, count: int) -> None:
+    def __init__(self, stage: Stage, count: int) -> None:
         self.count = count
         self.handed_back = 0
+        self._before = 0
         self._stage = stage
-        self._processor = processor
-        self._store = FileStore(_folder(stage))
-        self._limits = resource.prlimit(processor.pid, resource.RLIMIT_FSIZE)
+        self._store = FileStore(stage.store)
+        self._limits = resource.prlimit(stage.real.pid, resource.RLIMIT_FSIZE)
 
-    def fill(self) -> None:
-        """The disk takes no more."""
-        resource.prlimit(self._processor.pid, resource.RLIMIT_FSIZE, (_ROOM, self._limits[1]))
+    def fill_disk(self) -> None:
+        """It takes no more."""
+        resource.prlimit(self._stage.real.pid, resource.RLIMIT_FSIZE, (_ROOM, self._limits[1]))
 
     def make_room(self) -> None:
         """It does again."""
-        resource.prlimit(self._processor.pid, resource.RLIMIT_FSIZE, self._limits)
+        resource.prlimit(self._stage.real.pid, resource.RLIMIT_FSIZE, self._limits)
 
-    async def until_handed_back(self, before: int) -> None:
-        """The processor has given as many runs back as there are images."""
+    async def submit(self) -> None:
+        """All of them."""
+        self._before = await self._stage.watch.count(_HANDED_BACK)
+        for _ in range(self.count):
+            await self._stage.submit(await self._job())
+
+    async def until_handed_back(self) -> None:
+        """The processor has given back as many runs as there are images."""
         async with asyncio.timeout(30):
             while self.handed_back < self.count:
                 await asyncio.sleep(0.05)
-                self.handed_back = await self._count(_HANDED_BACK) - before
+                self.handed_back = await self._stage.watch.count(_HANDED_BACK) - self._before
 
     async def until_ended(self) -> None:
         """All of them have."""
         async with asyncio.timeout(60):
-            while await self._count(_LEFT):
+            while await self._stage.watch.count(_LEFT):
                 await asyncio.sleep(0.05)
-
-    async def submitted(self) -> int:
-        """Submits them; answers how many runs were handed back before that."""
-        before = await self._count(_HANDED_BACK)
-        for _ in range(self.count):
-            await self._stage.producer.submit(await self._job())
-        return before
+        self.handed_back = await self._stage.watch.count(_HANDED_BACK) - self._before
 
     async def _job(self) -> NewJob:
         """A new one, its image stored already."""
@@ -93,36 +90,6 @@ class Images:
             inputs=[file],
             max_attempts=ATTEMPTS,
         )
-
-    async def _count(self, statement: str) -> int:
-        return await self._stage.watch.count(statement)
-
-
-@asynccontextmanager
-async def images_on_a_full_disk(stage: Stage) -> AsyncIterator[Images]:
-    """At the end of the block the processor has drained."""
-    async with processor_process(
-        stage.database,
-        stage.redis.url,
-        pipelines="transform",
-        slots=1,
-        storage_url=f"file://{_folder(stage)}",
-        scratch=stage.folder / "real",
-        retry_seconds=0.1,
-        log_level="warning",
-        lease_seconds=stage.plan.lease,
-        heartbeat_seconds=stage.plan.lease / 3,
-    ) as processor:
-        images = Images(stage, processor, stage.plan.images)
-        images.fill()
-        await images.until_handed_back(await images.submitted())
-        yield images
-        if code := await processor.stop():
-            stage.crew.died.append(f"the real processor ended with {code}:\n{processor.logs()[-3000:]}")
-
-
-def _folder(stage: Stage) -> Path:
-    return stage.folder / "store"
 
 
 async def _chunks(image: bytes) -> AsyncIterator[bytes]:

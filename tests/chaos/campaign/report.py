@@ -116,7 +116,8 @@ class Report:
         troubles = self.troubles()
         last = (
             f"chaos: {total.jobs:,} jobs, {len(self.periods)} faults, {self.seconds:.0f} s: "
-            f"lost {total.lost}, twice {total.twice}, stuck {total.stuck}, wrong state {total.wrong}, event gaps {total.gaps}, "
+            f"lost {total.lost}, twice {total.twice}, stuck {total.stuck}, wrong state {total.wrong}, "
+            f"event gaps {total.gaps}, "
             f"half there {self.audit.half}; {total.fenced:,} runs too many were fenced: "
         )
         return "\n".join([*lines, "", *troubles, last + ("failed" if troubles else "all is well")])

@@ -5,10 +5,11 @@ them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chaos.campaign.crew import Crew
 from chaos.campaign.ledger import Ledger
@@ -18,12 +19,15 @@ from chaos.campaign.producer import Producer, producing
 from chaos.campaign.watch import Watch, watching
 from safelight.config import Settings
 from safelight.db.migrate import migrate
+from safelight.jobs.job import NewJob
+from support.answer_loss import AnswerLossProxy, answer_loss_proxy
+from support.processes import Process, processor_process
 from support.servers import PostgresServer, RedisServer, server_folder
 
 _LIMIT = Settings().server_limit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """By name, what there is."""
 
@@ -32,9 +36,10 @@ class Stage:
     redis: RedisServer
     name: str  # of the database
     folder: Path
-    ledger: Ledger
     crew: Crew
-    producer: Producer
+    producers: Sequence[tuple[Producer, asyncio.Task[None]]]
+    proxy: AnswerLossProxy  # on the way of the last worker, and of some clients
+    real: Process  # a processor with sandbox and store, which has nothing to do until the disk is full
     watch: Watch
 
     @property
@@ -42,9 +47,24 @@ class Stage:
         """Its address, over the Unix socket."""
         return self.postgres.dsn(self.name)
 
-    def through(self, port: int) -> str:
-        """Its address behind a proxy."""
-        return f"postgresql://postgres@127.0.0.1:{port}/{self.name}"
+    async def submit(self, job: NewJob) -> None:
+        """One job more, until it is acknowledged."""
+        await self.producers[0][0].submit(job)
+
+    async def close(self, seconds: float) -> bool:
+        """No more is submitted, all is worked off, everybody leaves; whether there was an end to it."""
+        for producer, _ in self.producers:
+            producer.stop()
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(*(answered for _, answered in self.producers))
+        emptied = await self.watch.until_empty(seconds)
+        await self.crew.stop(self.real)
+        return emptied
+
+    @property
+    def store(self) -> Path:
+        """Of the images."""
+        return self.folder / "store"
 
 
 @asynccontextmanager
@@ -59,14 +79,35 @@ async def open_stage(plan: Plan, postgres: PostgresServer, redis: RedisServer) -
         folder = stack.enter_context(server_folder())
         ledger = Ledger(folder)
         stack.callback(ledger.close)
-        crew = Crew(plan.workers, folder, _settings(plan, database, redis.url, folder))
+        proxy = await stack.enter_async_context(answer_loss_proxy(postgres.port))
+        far = f"postgresql://postgres@127.0.0.1:{proxy.port}/{name}"
+        common = _common(plan, folder)
+        settings = common | {"database_url": database, "redis_url": redis.url, "slots": plan.slots}
+        crew = Crew(plan.workers, folder, settings, {"database_url": far})
         stack.callback(crew.kill)
+        real = await stack.enter_async_context(
+            processor_process(database, redis.url, slots=1, pipelines="transform", **common)
+        )
         await crew.until_ready()
         supervising = asyncio.create_task(crew.supervise())
         stack.callback(supervising.cancel)
         watch = await stack.enter_async_context(watching(database, Machine(), plan.waiting))
-        producer = await stack.enter_async_context(producing(database, ledger, watch.room, plan.callers))
-        yield Stage(plan, postgres, redis, name, folder, ledger, crew, producer, watch)
+        producers = [
+            await stack.enter_async_context(producing(address, ledger, watch.room, callers, plan.usual))
+            for address, callers in ((database, plan.callers), (far, plan.far))
+        ]
+        yield Stage(
+            plan=plan,
+            postgres=postgres,
+            redis=redis,
+            name=name,
+            folder=folder,
+            crew=crew,
+            producers=producers,
+            watch=watch,
+            proxy=proxy,
+            real=real,
+        )
 
 
 async def _drop(postgres: PostgresServer, name: str) -> None:
@@ -74,16 +115,15 @@ async def _drop(postgres: PostgresServer, name: str) -> None:
     await postgres.drop(name)
 
 
-def _settings(plan: Plan, database: str, redis_url: str, folder: Path) -> dict[str, object]:
-    """Of a worker."""
+def _common(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Settings of the workers and of the real processor."""
     return {
-        "database_url": database,
-        "redis_url": redis_url,
-        "slots": plan.slots,
         "lease_seconds": plan.lease,
         "heartbeat_seconds": plan.lease / 3,
         "poll_seconds": 0.5,
+        "retry_seconds": 0.1,
         "database_timeout": 5,
+        "storage_url": f"file://{folder}/store",
         "scratch": folder / "scratch",
         "log_level": "warning",
     }
