@@ -15,7 +15,6 @@ from chaos.campaign.faults import FAULTS, Fault, Window
 from chaos.campaign.plan import Plan
 from chaos.campaign.report import GOAL, Period, Report
 from chaos.campaign.stage import Stage, open_stage
-from chaos.campaign.watch import Rate
 from support.servers import PostgresServer, RedisServer
 
 _BACK = 0.9  # of the rate before: then there is calm again
@@ -46,7 +45,7 @@ async def run(plan: Plan, postgres: PostgresServer, redis: RedisServer, say: Cal
     return Report(plan, periods, found, died, emptied, time.time() - began)
 
 
-async def _suffer(stage: Stage, fault: Fault, calm: float, before: Rate) -> Period:
+async def _suffer(stage: Stage, fault: Fault, calm: float, before: float) -> Period:
     """One fault, until there is calm again."""
     plan, watch, window = stage.plan, stage.watch, Window()
     began = time.time()
@@ -55,11 +54,10 @@ async def _suffer(stage: Stage, fault: Fault, calm: float, before: Rate) -> Peri
         until = time.time()
     gone = window.gone or time.time()
     during = await watch.rate(began, until, plan.slices)
-    recovery = await watch.until_recovered(gone, before.jobs * _BACK if plan.judged else 0.0, plan.recovery)
+    recovery = await watch.until_recovered(gone, before * _BACK if plan.judged else 0.0, plan.recovery)
     again_calm, after = time.time(), await watch.window(plan.calm, plan.slices)
     # A burst of somebody else's must not decide; what is slower from now on stays slower.
     for _ in range(plan.again):
-        if after.of(before) >= GOAL:
-            break
-        after = max(after, await watch.window(plan.calm, plan.slices), key=lambda rate: rate.of(before))
+        if after < before * GOAL:
+            after = max(after, await watch.window(plan.calm, plan.slices))
     return Period(fault.name, calm, before, during, after, recovery, again_calm, window.word)

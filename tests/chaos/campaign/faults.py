@@ -46,7 +46,7 @@ class Fault:
 
     name: str
     happens: Callable[[Stage, Window], AbstractAsyncContextManager[None]]
-    seconds: float = 5.0
+    seconds: float = 4.0
 
     def lasts(self, stage: Stage) -> float:
         """In this campaign."""
@@ -293,7 +293,7 @@ FAULTS: Final = (
     Fault("worker frozen past its lease", worker_frozen),
     Fault("Postgres restarted", postgres_restarted),
     Fault("Postgres crashed", postgres_crashed),
-    Fault("5 backends terminated a second", backends_terminated, 30.0),
+    Fault("5 backends terminated a second", backends_terminated, 60.0),
     Fault("300 idle connections", connections_taken),
     Fault("horizon held", horizon_held, 10.0),
     Fault("Redis down", redis_down),

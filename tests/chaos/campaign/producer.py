@@ -21,22 +21,40 @@ from support.jobs import new_job
 
 ATTEMPTS: Final = 100  # far more than any job can lose here: none may fail for having been unlucky
 _GIVES_UP = 8  # one in so many
-_LONG, _LONG_SECONDS = 64, 0.2  # one job in so many takes so long, and is under way when something happens
 _PAUSE = 0.05  # seconds until a client that was refused asks again
 
 
-class Producer:
-    """`callers` of them at once; they wait while there is no `room`. Most jobs take `usual` seconds."""
+class Room:
+    """How many more jobs may wait; `watch` says it again and again."""
 
-    def __init__(
-        self, queue: JobQueue, ledger: Ledger, room: asyncio.Event, callers: int, usual: float
-    ) -> None:
+    def __init__(self) -> None:
+        self._free = 0
+        self._more = asyncio.Event()
+
+    def set(self, free: int) -> None:
+        """So many more, from now on."""
+        self._free = free
+        if free > 0:
+            self._more.set()
+
+    async def take(self) -> None:
+        """Waits until there is some, and has one less then."""
+        while self._free <= 0:
+            self._more.clear()
+            await self._more.wait()
+        self._free -= 1
+
+
+class Producer:
+    """`callers` of them at once; they wait while there is no `room`. Their jobs take `seconds`."""
+
+    def __init__(self, queue: JobQueue, ledger: Ledger, room: Room, callers: int, seconds: float) -> None:
         self.refused = 0
         self._queue = queue
         self._ledger = ledger
         self._room = room
         self._callers = callers
-        self._usual = usual
+        self._params = json.dumps({"seconds": seconds})
         self._numbers = itertools.count(1)
         self._over = False
 
@@ -49,14 +67,12 @@ class Producer:
     def stop(self) -> None:
         """No more new jobs."""
         self._over = True
-        self._room.set()
 
     async def _call(self) -> None:
         while not self._over:
-            await self._room.wait()
+            await self._room.take()  # there soon is: workers go on until nothing waits
             number = next(self._numbers)
-            seconds = _LONG_SECONDS if number % _LONG == 0 else self._usual
-            job = new_job(named=True, max_attempts=ATTEMPTS, params=json.dumps({"seconds": seconds}))
+            job = new_job(named=True, max_attempts=ATTEMPTS, params=self._params)
             await self.submit(job, gives_up=number % _GIVES_UP == 0)
 
     async def submit(self, job: NewJob, *, gives_up: bool = False) -> None:
@@ -80,11 +96,11 @@ class Producer:
 
 @asynccontextmanager
 async def producing(
-    database: str, ledger: Ledger, room: asyncio.Event, callers: int, usual: float
+    database: str, ledger: Ledger, room: Room, callers: int, seconds: float
 ) -> AsyncIterator[tuple[Producer, asyncio.Task[None]]]:
     """Clients with a pool of their own, and the task that ends after `stop`, when all are answered."""
     async with open_pool(Settings(database_url=database, database_timeout=5.0)) as pool:
-        producer = Producer(JobQueue(pool), ledger, room, callers, usual)
+        producer = Producer(JobQueue(pool), ledger, room, callers, seconds)
         running = asyncio.create_task(producer.run())
         try:
             yield producer, running

@@ -7,7 +7,6 @@ from typing import Final
 
 from chaos.campaign.audit import Audit, Findings
 from chaos.campaign.plan import Plan
-from chaos.campaign.watch import Rate
 
 GOAL: Final = 0.98  # of the throughput before a fault, after it
 _COLUMNS = (
@@ -31,9 +30,9 @@ class Period:
 
     fault: str
     began: float  # since 1970, the calm before it
-    before: Rate
-    during: float  # jobs/s
-    after: Rate
+    before: float  # jobs/s
+    during: float
+    after: float
     recovery: float | None  # None: it took too long
     calm: float  # since 1970, when the calm after it began
     word: str
@@ -42,14 +41,12 @@ class Period:
     @property
     def back(self) -> float:
         """The throughput after it, in units of that before."""
-        return self.after.of(self.before)
+        return self.after / max(self.before, 1e-9)
 
     def line(self) -> str:
         """While it runs."""
         took = "not recovered" if self.recovery is None else f"recovered in {self.recovery:.1f} s"
-        rates = (
-            f"{self.before.jobs:,.0f} -> {self.during:,.0f} -> {self.after.jobs:,.0f} jobs/s, {self.back:.0%}"
-        )
+        rates = f"{self.before:,.0f} -> {self.during:,.0f} -> {self.after:,.0f} jobs/s, {self.back:.0%}"
         return f"{self.fault}: {rates}, {took}" + (f"; {self.word}" if self.word else "")
 
 
@@ -135,9 +132,9 @@ class Report:
             f"{found.twice}",
             f"{found.broken_off:,}",
             f"{found.fenced:,}",
-            f"{statistics.median(period.before.jobs for period in times):,.0f}",
+            f"{statistics.median(period.before for period in times):,.0f}",
             f"{statistics.median(period.during for period in times):,.0f}",
-            f"{statistics.median(period.after.jobs for period in times):,.0f}",
+            f"{statistics.median(period.after for period in times):,.0f}",
             f"{self.back(fault):.1%}".rstrip("%"),
             f"{max(recoveries):.1f}" if len(recoveries) == len(times) else "never",
         )

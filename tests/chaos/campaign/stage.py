@@ -13,7 +13,6 @@ from typing import Any
 
 from chaos.campaign.crew import Crew
 from chaos.campaign.ledger import Ledger
-from chaos.campaign.machine import Machine
 from chaos.campaign.plan import Plan
 from chaos.campaign.producer import Producer, producing
 from chaos.campaign.watch import Watch, watching
@@ -91,9 +90,9 @@ async def open_stage(plan: Plan, postgres: PostgresServer, redis: RedisServer) -
         await crew.until_ready()
         supervising = asyncio.create_task(crew.supervise())
         stack.callback(supervising.cancel)
-        watch = await stack.enter_async_context(watching(database, Machine(), plan.waiting))
+        watch = await stack.enter_async_context(watching(database, plan.waiting))
         producers = [
-            await stack.enter_async_context(producing(address, ledger, watch.room, callers, plan.usual))
+            await stack.enter_async_context(producing(address, ledger, watch.room, callers, plan.job))
             for address, callers in ((database, plan.callers), (far, plan.far))
         ]
         yield Stage(

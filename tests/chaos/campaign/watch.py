@@ -9,16 +9,17 @@ import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
 
-from chaos.campaign.machine import Machine
+from chaos.campaign.producer import Room
 from safelight.config import Settings
 from safelight.db.pool import OUTAGES, open_pool
 
-_LOOK = 0.1  # seconds between two
-_DEPTH = "select count(*) from ready"
+_LOOK = 0.05  # seconds between two
+_LIVE = "select count(*) from ready"
+_WAITING = "select count(*) from ready where state = 'queued'"
 _ENDS = """
 select width_bucket(extract(epoch from finished_at)::float8, $1::float8, $2::float8, $3::integer) as slice,
        count(*)
@@ -30,48 +31,32 @@ _ANY = "select count(*) from (select from done limit 1) one"
 _OLD = "select count(*) from ready where opened_at < to_timestamp($1::float8)"
 
 
-class Rate(NamedTuple):
-    """Jobs that ended in a second: the median of the window's slices; how many cores there were for them."""
-
-    jobs: float
-    cores: float
-
-    def of(self, before: "Rate") -> float:
-        """This in units of another, as if there had been as many cores."""
-        return (self.jobs / self.cores) / max(before.jobs / before.cores, 1e-9)
-
-
 class Watch:
     """Looks at the queue for ever."""
 
-    def __init__(self, pool: asyncpg.Pool, machine: Machine, most: int) -> None:
-        self.room = asyncio.Event()
+    def __init__(self, pool: asyncpg.Pool, most: int) -> None:
+        self.room = Room()
         self._pool = pool
-        self._machine = machine
         self._most = most
 
     async def run(self) -> None:
-        """For ever: there is room while fewer than so many jobs wait. While Postgres is away all may ask."""
+        """For ever: says how many more jobs may wait. While Postgres is away, they may try."""
         while True:
             try:
-                depth = await self._pool.fetchval(_DEPTH)
+                waiting = await self._pool.fetchval(_WAITING)
             except OUTAGES:
-                depth = 0
-            if depth < self._most:
-                self.room.set()
-            else:
-                self.room.clear()
+                waiting = 0
+            self.room.set(self._most - waiting)
             await asyncio.sleep(_LOOK)
 
-    async def window(self, seconds: float, slices: int) -> Rate:
+    async def window(self, seconds: float, slices: int) -> float:
         """The rate of the next so many seconds."""
-        before, began = self._machine.look(), time.time()
+        began = time.time()
         await asyncio.sleep(seconds)
-        after = self._machine.look()
-        return Rate(await self.rate(began, began + seconds, slices), after.cores_since(before))
+        return await self.rate(began, began + seconds, slices)
 
     async def rate(self, began: float, ended: float, slices: int) -> float:
-        """Of a time that is over."""
+        """Jobs that ended in a second, in a time that is over: the median of so many equal slices of it."""
         rows = await self._patiently(_ENDS, began, ended, slices)
         found = {row["slice"]: row["count"] for row in rows}
         each = (ended - began) / slices
@@ -101,7 +86,7 @@ class Watch:
     async def until_empty(self, seconds: float) -> bool:
         """Whether nothing waits or runs any more, in time."""
         give_up = time.time() + seconds
-        while await self.count(_DEPTH):
+        while await self.count(_LIVE):
             if time.time() > give_up:
                 return False
             await asyncio.sleep(_LOOK)
@@ -121,11 +106,11 @@ class Watch:
 
 
 @asynccontextmanager
-async def watching(database: str, machine: Machine, most: int) -> AsyncIterator[Watch]:
+async def watching(database: str, most: int) -> AsyncIterator[Watch]:
     """A watch with connections of its own."""
     settings = Settings(database_url=database, database_pool=2, database_timeout=5.0)
     async with open_pool(settings) as pool:
-        watch = Watch(pool, machine, most)
+        watch = Watch(pool, most)
         running = asyncio.create_task(watch.run())
         try:
             yield watch

@@ -29,7 +29,7 @@ _ledger: Ledger
 
 
 class Bodies:
-    """In place of `Children`: a task is run right here. Its `seconds` are how long it takes, 0 for most."""
+    """In place of `Children`: a task is run right here. Its `seconds` are how long it takes."""
 
     pillow = "none"
 
