@@ -17,7 +17,6 @@ from safelight.jobs.queue import JobQueue
 from support.jobs import claim, enqueue, succeeded
 
 
-@pytest.mark.xdist_group("campaign")
 async def test_whatever_fails_no_acknowledged_job_is_lost_or_ends_twice(postgres, redis):
     lines: list[str] = []
     report = await run(SHORT, postgres, redis, lines.append)

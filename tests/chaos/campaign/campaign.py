@@ -25,9 +25,7 @@ async def run(plan: Plan, postgres: PostgresServer, redis: RedisServer, say: Cal
     """All of it."""
     began = time.time()
     async with open_stage(plan, postgres, redis) as stage:
-        say(
-            f"{plan.workers} workers x {plan.slots} slots, {plan.callers} clients, leases of {plan.lease:g} s"
-        )
+        say(f"{plan.workers} workers x {plan.slots} slots, leases of {plan.lease:g} s")
         await stage.watch.until_flowing()
         calm = time.time(), await stage.watch.window(plan.calm, plan.slices)
         periods: list[Period] = []
@@ -53,11 +51,11 @@ async def _suffer(stage: Stage, fault: Fault, calm: float, before: float) -> Per
         await asyncio.sleep(fault.lasts(stage))
         until = time.time()
     gone = window.gone or time.time()
-    during = await watch.rate(began, until, plan.slices)
+    during = await watch.rate(began, until, 1)
     recovery = await watch.until_recovered(gone, before * _BACK if plan.judged else 0.0, plan.recovery)
-    again_calm, after = time.time(), await watch.window(plan.calm, plan.slices)
+    calm_again, after = time.time(), await watch.window(plan.calm, plan.slices)
     # A burst of somebody else's must not decide; what is slower from now on stays slower.
     for _ in range(plan.again):
         if after < before * GOAL:
             after = max(after, await watch.window(plan.calm, plan.slices))
-    return Period(fault.name, calm, before, during, after, recovery, again_calm, window.word)
+    return Period(fault.name, calm, before, during, after, recovery, calm_again, window.word)

@@ -18,6 +18,7 @@ Settings = dict[str, Any]
 
 _LONG = 3600.0  # seconds, longer than any campaign
 _PATIENCE = 60.0  # for a drain
+_BACK_OFF = 1.0  # until one that ended by itself is started anew
 
 
 class Crew:
@@ -46,6 +47,7 @@ class Crew:
 
     async def stop(self, *others: Process) -> None:
         """All of them drain and end, and `others` with them."""
+        await self.until_ready()  # one that has just been started does not know yet how to drain
         self._over = True
         everybody = [*self._members, *others]
         for one in everybody:
@@ -67,12 +69,16 @@ class Crew:
 
     async def _keep(self, number: int) -> None:
         while not self._over:
-            await self._left(self._members[number])
+            if not await self._left(self._members[number]):
+                await asyncio.sleep(_BACK_OFF)
             if not self._over:
                 self.restarts += 1
                 self._members[number] = self._start(number)
 
-    async def _left(self, member: Process, seconds: float = _LONG) -> None:
+    async def _left(self, member: Process, seconds: float = _LONG) -> bool:
+        """Waits for its end; whether that was to be expected."""
         code = await member.wait(seconds)
-        if code != -signal.SIGKILL and not (code == 0 and self._over):
-            self.died.append(f"{member.name} {member.pid} ended with {code}:\n{member.logs()[-3000:]}")
+        if code == -signal.SIGKILL or (code == 0 and self._over):
+            return True
+        self.died.append(f"{member.name} {member.pid} ended with {code}:\n{member.logs()[-3000:]}")
+        return False

@@ -16,7 +16,7 @@ class Plan:
     slots: int  # of each worker
     callers: int  # clients that submit at once
     far: int  # and as many more whose way to Postgres loses an answer now and then
-    job: float  # what a job takes: with that and the slots more of them cannot end in a second
+    job: float  # what a job takes, more or less: with the slots it says how many can end in a second
     waiting: int  # jobs that may wait before clients hold back
     lease: float
     calm: float  # a window without a fault: before each, and after it
@@ -50,10 +50,10 @@ SHORT: Final = Plan(
 )
 LONG: Final = Plan(
     workers=3,
-    slots=24,
+    slots=48,
     callers=48,
     far=16,
-    job=0.1,
+    job=0.4,
     waiting=150,
     lease=3.0,
     calm=6.0,

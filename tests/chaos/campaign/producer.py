@@ -7,6 +7,7 @@ the first refusal: nobody may then find half of its job.
 import asyncio
 import itertools
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -46,7 +47,7 @@ class Room:
 
 
 class Producer:
-    """`callers` of them at once; they wait while there is no `room`. Their jobs take `seconds`."""
+    """`callers` of them at once; they wait while there is no `room`. Their jobs take some `seconds`."""
 
     def __init__(self, queue: JobQueue, ledger: Ledger, room: Room, callers: int, seconds: float) -> None:
         self.refused = 0
@@ -54,7 +55,7 @@ class Producer:
         self._ledger = ledger
         self._room = room
         self._callers = callers
-        self._params = json.dumps({"seconds": seconds})
+        self._seconds = seconds
         self._numbers = itertools.count(1)
         self._over = False
 
@@ -72,7 +73,9 @@ class Producer:
         while not self._over:
             await self._room.take()  # there soon is: workers go on until nothing waits
             number = next(self._numbers)
-            job = new_job(named=True, max_attempts=ATTEMPTS, params=self._params)
+            # By chance, or after an outage all would end at once, again and again.
+            params = json.dumps({"seconds": self._seconds * random.uniform(0.5, 1.5)})
+            job = new_job(named=True, max_attempts=ATTEMPTS, params=params)
             await self.submit(job, gives_up=number % _GIVES_UP == 0)
 
     async def submit(self, job: NewJob, *, gives_up: bool = False) -> None:

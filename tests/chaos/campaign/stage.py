@@ -1,5 +1,4 @@
-"""Everything that faults happen to: the two servers, a database, the workers, the clients, and who watches
-them.
+"""Everything that faults happen to: two servers, a database, workers, clients, and who watches them.
 
 `campaign` opens it; `faults` do their work on it.
 """

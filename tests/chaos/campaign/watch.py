@@ -18,6 +18,7 @@ from safelight.config import Settings
 from safelight.db.pool import OUTAGES, open_pool
 
 _LOOK = 0.05  # seconds between two
+_PART, _SECOND = 0.1, 10  # of a second, and how many of them it has
 _LIVE = "select count(*) from ready"
 _WAITING = "select count(*) from ready where state = 'queued'"
 _ENDS = """
@@ -29,6 +30,10 @@ group by 1
 """
 _ANY = "select count(*) from (select from done limit 1) one"
 _OLD = "select count(*) from ready where opened_at < to_timestamp($1::float8)"
+_LAST_OLD = """
+select coalesce(max(extract(epoch from finished_at) - $1::float8), 0)::float8 from done
+where finished_at >= to_timestamp($1::float8) and opened_at < to_timestamp($1::float8)
+"""
 
 
 class Watch:
@@ -57,25 +62,37 @@ class Watch:
 
     async def rate(self, began: float, ended: float, slices: int) -> float:
         """Jobs that ended in a second, in a time that is over: the median of so many equal slices of it."""
+        return statistics.median(await self._counts(began, ended, slices)) * slices / (ended - began)
+
+    async def _counts(self, began: float, ended: float, slices: int) -> list[int]:
+        """Of jobs that ended in each slice."""
         rows = await self._patiently(_ENDS, began, ended, slices)
         found = {row["slice"]: row["count"] for row in rows}
-        each = (ended - began) / slices
-        return float(statistics.median(found.get(number, 0) / each for number in range(1, slices + 1)))
+        return [found.get(number, 0) for number in range(1, slices + 1)]
 
     async def until_recovered(self, gone: float, rate: float, seconds: float) -> float | None:
-        """Seconds from when a cause was gone until nothing from before it is left and as much ends as did.
+        """Seconds from when a cause was gone until no job from before was left and as much ended as did.
 
-        None when it takes longer than `seconds`.
+        None when it takes longer than so many `seconds` from now on.
         """
         give_up = time.time() + seconds
-        over: float | None = None
-        while (now := time.time()) < give_up:
-            if over is None and not await self.count(_OLD, gone):
-                over = now
-            if over is not None and await self.rate(now - 1.0, now, 2) >= rate:
-                return max(over, now - 1.0, gone) - gone
+        while (took := await self._recovery(gone, rate)) is None and time.time() < give_up:
             await asyncio.sleep(_LOOK)
-        return None
+        return took
+
+    async def _recovery(self, gone: float, rate: float) -> float | None:
+        if await self.count(_OLD, gone):
+            return None
+        [[last]] = await self._patiently(_LAST_OLD, gone)
+        back = await self._back(gone, rate) if rate else 0.0
+        return None if back is None else max(float(last), back)
+
+    async def _back(self, gone: float, rate: float) -> float | None:
+        """Seconds until the first second in which as much ended."""
+        parts = int((time.time() - gone) / _PART)
+        counts = await self._counts(gone, gone + parts * _PART, parts) if parts else []
+        seconds = (sum(counts[part : part + _SECOND]) for part in range(parts - _SECOND + 1))
+        return next((part * _PART for part, jobs in enumerate(seconds) if jobs >= rate), None)
 
     async def until_flowing(self) -> None:
         """A job has ended."""
