@@ -36,7 +36,7 @@ async def job(pool, tmp_path) -> UUID:
     second = await claim(queue)
     ledger.note("began", key.id)
     assert await queue.complete([succeeded(second)])
-    ledger.note("accepted", key.id)
+    ledger.note("accepted", key.id, second.lease_epoch)
     ledger.close()
     return key.id
 
@@ -67,7 +67,8 @@ WRONGS = {
     "it failed": ("update done set state = 'failed', error = '{}', result = null", {"wrong": 1}),
     "an event is missing at its end": ("update done set seq = seq + 1", {"gaps": 1}),
     "an event is missing before": ("update attempt set claimed_seq = 3", {"gaps": 1}),
-    "its last lease epoch is an old one": ("update done set lease_epoch = 1", {"epochs": 1}),
+    "its last lease epoch is an old one": ("update done set lease_epoch = 1", {"epochs": 1, "late": 1}),
+    "a run ended it that had lost its lease": ("update done set lease_epoch = 3", {"late": 1}),
     "only its end is there": ("delete from job", {"half": 2}),
 }
 
@@ -80,7 +81,7 @@ async def test_a_job_of_which_something_is_wrong_is_found(database, pool, job, t
 
 
 async def test_an_end_that_two_workers_were_told_to_count_is_found(database, job, tmp_path):
-    Ledger(tmp_path).note("accepted", job)
+    Ledger(tmp_path).note("accepted", job, 2)
 
     assert await found(database, tmp_path) == {"broken_off": 1, "twice": 1}
 

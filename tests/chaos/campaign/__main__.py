@@ -20,8 +20,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Let everything fail in turn, and count the jobs.")
     parser.add_argument("--short", action="store_true", help="the sizes of the test in the suite")
     options = parser.parse_args()
-    with postgres_server() as postgres, redis_server() as redis:
-        report = uvloop.run(run(SHORT if options.short else LONG, postgres, redis, _say))
+    try:
+        with postgres_server() as postgres, redis_server() as redis:
+            report = uvloop.run(run(SHORT if options.short else LONG, postgres, redis, _say))
+    except KeyboardInterrupt:
+        return 130
     sys.stdout.write(report.text() + "\n")
     return 1 if report.troubles() else 0
 

@@ -17,14 +17,15 @@ _PREPARE = """
 set statement_timeout = 0;
 set transaction_timeout = 0;
 set work_mem = '256MB';
-create temporary table told (what text, id uuid, at float8);
+create temporary table told (what text, id uuid, lease_epoch integer, at float8);
 """
 _GATHER = """
 create temporary table acknowledged as
   select id, min(at) as at from told where what = 'acknowledged' group by id;
 create temporary table seen as
   select id, count(*) filter (where what = 'began') as runs,
-         count(*) filter (where what = 'accepted') as accepted
+         count(*) filter (where what = 'accepted') as accepted,
+         max(lease_epoch) as lease_epoch
   from told where what in ('began', 'accepted') group by id;
 create temporary table ended as
   select job_id as id, count(*) as ends, max(seq) as seq, max(lease_epoch) as lease_epoch,
@@ -47,6 +48,7 @@ select width_bucket(a.at, $1::float8[]) as period,
        count(*) as jobs,
        count(*) filter (where r.job_id is null and e.id is null) as lost,
        count(*) filter (where e.ends > 1 or s.accepted > 1) as twice,
+       count(*) filter (where s.accepted > 0 and s.lease_epoch <> e.lease_epoch) as late,
        count(*) filter (where r.job_id is not null) as stuck,
        count(*) filter (where not e.well) as wrong,
        count(*) filter (where not coalesce(b.whole, true) or e.seq <> 2 * coalesce(b.runs, 0) + 3) as gaps,
@@ -85,6 +87,7 @@ class Findings:
     jobs: int = 0  # acknowledged
     lost: int = 0  # of which there is nothing that ended and nothing that waits
     twice: int = 0  # more than one end, or more than one end that a worker was told to count
+    late: int = 0  # a run was told that its end counts, and another had the lease
     stuck: int = 0  # neither ended nor lost, when there was nothing left to wait for
     wrong: int = 0  # ended, and not well
     gaps: int = 0  # an event is missing
@@ -100,7 +103,9 @@ class Findings:
     @property
     def faultless(self) -> bool:
         """Nothing happened to a job that must not."""
-        return not (self.lost or self.twice or self.stuck or self.wrong or self.gaps or self.epochs)
+        return not (
+            self.lost or self.twice or self.late or self.stuck or self.wrong or self.gaps or self.epochs
+        )
 
 
 @dataclass

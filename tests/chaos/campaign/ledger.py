@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 What = Literal["acknowledged", "abandoned", "began", "accepted"]
 _LETTERS: dict[What, bytes] = {"acknowledged": b"a", "abandoned": b"x", "began": b"b", "accepted": b"e"}
 _WHATS = {letter: what for what, letter in _LETTERS.items()}
-_RECORD = struct.Struct("<c16sd")
+_RECORD = struct.Struct("<c16sid")
 
 
 class Ledger:
@@ -28,18 +28,20 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self._file = os.open(folder / f"{uuid4()}.ledger", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def note(self, what: What, job: UUID) -> None:
-        """It happened now."""
-        os.write(self._file, _RECORD.pack(_LETTERS[what], job.bytes, time.time()))
+    def note(self, what: What, job: UUID, lease_epoch: int = 0) -> None:
+        """It happened now; under which lease, for what was accepted."""
+        os.write(self._file, _RECORD.pack(_LETTERS[what], job.bytes, lease_epoch, time.time()))
 
     def close(self) -> None:
         """Nothing more will be noted."""
         os.close(self._file)
 
 
-def read(folder: Path) -> Iterator[tuple[What, UUID, float]]:
-    """Everything that was noted by anybody; times are seconds since 1970."""
+def read(folder: Path) -> Iterator[tuple[What, UUID, int, float]]:
+    """Everything that was noted by anybody, with lease epochs; times are seconds since 1970."""
     for path in sorted(folder.glob("*.ledger")):
         whole = path.read_bytes()
-        for letter, job, at in _RECORD.iter_unpack(whole[: len(whole) // _RECORD.size * _RECORD.size]):
-            yield _WHATS[letter], UUID(bytes=job), at
+        for letter, job, lease_epoch, at in _RECORD.iter_unpack(
+            whole[: len(whole) // _RECORD.size * _RECORD.size]
+        ):
+            yield _WHATS[letter], UUID(bytes=job), lease_epoch, at

@@ -79,6 +79,7 @@ class Report:
         bad = {
             "lost": total.lost,
             "ended twice": total.twice,
+            "ended by a run that had lost its lease": total.late,
             "stuck": total.stuck,
             "in a wrong state": total.wrong,
             "with a gap in their events": total.gaps,
@@ -113,9 +114,9 @@ class Report:
         troubles = self.troubles()
         last = (
             f"chaos: {total.jobs:,} jobs, {len(self.periods)} faults, {self.seconds:.0f} s: "
-            f"lost {total.lost}, twice {total.twice}, stuck {total.stuck}, wrong state {total.wrong}, "
-            f"event gaps {total.gaps}, "
-            f"half there {self.audit.half}; {total.fenced:,} runs too many were fenced: "
+            f"lost {total.lost}, twice {total.twice}, late {total.late}, stuck {total.stuck}, "
+            f"wrong state {total.wrong}, event gaps {total.gaps}, half there {self.audit.half}; "
+            f"{total.fenced:,} runs too many were fenced: "
         )
         return "\n".join([*lines, "", *troubles, last + ("failed" if troubles else "all is well")])
 

@@ -83,8 +83,9 @@ async def open_stage(plan: Plan, postgres: PostgresServer, redis: RedisServer) -
         settings = common | {"database_url": database, "redis_url": redis.url, "slots": plan.slots}
         crew = Crew(plan.workers, folder, settings, {"database_url": far})
         stack.callback(crew.kill)
+        quiet = common | {"log_level": "error"}  # its log stays smaller than what the full disk takes
         real = await stack.enter_async_context(
-            processor_process(database, redis.url, slots=1, pipelines="transform", **common)
+            processor_process(database, redis.url, slots=1, pipelines="transform", **quiet)
         )
         await crew.until_ready()
         supervising = asyncio.create_task(crew.supervise())

@@ -71,7 +71,7 @@ class WitnessedLeases(Leases):
         """As ever."""
         change = await super().complete(ended)
         if change is not None:
-            _ledger.note("accepted", ended.fence.id)
+            _ledger.note("accepted", ended.fence.id, ended.fence.lease_epoch)
         return change
 
 
