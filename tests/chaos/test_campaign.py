@@ -3,13 +3,14 @@
 And what counts them: it finds each thing that must not be.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from uuid import UUID
 
 import pytest
 
 from chaos.campaign.audit import Findings, audit
 from chaos.campaign.campaign import run
+from chaos.campaign.faults import Fault, postgres_crashed
 from chaos.campaign.ledger import Ledger
 from chaos.campaign.plan import SHORT
 from safelight.jobs.job import HandedBack
@@ -22,6 +23,15 @@ async def test_whatever_fails_no_acknowledged_job_is_lost_or_ends_twice(postgres
     report = await run(SHORT, postgres, redis, lines.append)
 
     assert report.troubles() == [], "\n".join([*lines, report.text()])
+
+
+async def test_a_postgres_that_says_that_it_has_committed_before_it_has_is_found_out(postgres, redis):
+    plan = replace(SHORT, durable=False, jobs=0)
+    crash = Fault("Postgres crashed", postgres_crashed)
+    report = await run(plan, postgres, redis, [].append, [crash])
+
+    assert report.audit.total.lost > 0
+    assert f"{report.audit.total.lost} jobs lost" in report.troubles()
 
 
 @pytest.fixture

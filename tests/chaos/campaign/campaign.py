@@ -8,7 +8,7 @@ what follows one fault and precedes the next. Next: faults.py, watch.py, audit.p
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from chaos.campaign.audit import audit
 from chaos.campaign.faults import FAULTS, Fault, Window
@@ -21,7 +21,13 @@ _BACK = 0.9  # of the rate before: then there is calm again
 _DRAINED = 120.0  # seconds until the queue is empty, at the end
 
 
-async def run(plan: Plan, postgres: PostgresServer, redis: RedisServer, say: Callable[[str], None]) -> Report:
+async def run(
+    plan: Plan,
+    postgres: PostgresServer,
+    redis: RedisServer,
+    say: Callable[[str], None],
+    faults: Sequence[Fault] = FAULTS,
+) -> Report:
     """All of it."""
     began = time.time()
     async with open_stage(plan, postgres, redis) as stage:
@@ -30,7 +36,7 @@ async def run(plan: Plan, postgres: PostgresServer, redis: RedisServer, say: Cal
         calm = time.time(), await stage.watch.window(plan.calm, plan.slices)
         periods: list[Period] = []
         for number in range(plan.rounds):
-            for fault in FAULTS:
+            for fault in faults:
                 period = await _suffer(stage, fault, *calm)
                 say(f"  {number + 1}/{plan.rounds} {period.line()}")
                 periods.append(period)

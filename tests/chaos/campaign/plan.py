@@ -28,6 +28,7 @@ class Plan:
     images: int  # real ones, for the full disk
     jobs: int  # that there must have been in the end
     judged: bool  # whether throughput counts, or is only told
+    durable: bool = True  # without, Postgres says that it has committed before it has: to be found out
 
 
 SHORT: Final = Plan(

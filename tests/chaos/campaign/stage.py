@@ -69,7 +69,7 @@ class Stage:
 async def open_stage(plan: Plan, postgres: PostgresServer, redis: RedisServer) -> AsyncIterator[Stage]:
     """All of it, working; at the end of the block what still lives is killed and the database is gone."""
     # What it commits is there after a crash, and sessions have the time limits of a deployment.
-    name = await postgres.create(empty=True, lasting=True)
+    name = await postgres.create(empty=True, lasting=plan.durable)
     database = postgres.dsn(name)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_drop, postgres, name)
