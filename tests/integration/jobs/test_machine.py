@@ -156,7 +156,7 @@ MUTANTS = {
         Change("reopen", "'reopened', d.lease_epoch", "'reopened', 0"),
     ],
     "a claim of a tenant that was just paused": [
-        Change("exchange()", "and tenant_id <> all (paused_tenants)", ""),
+        Change("exchange()", "all_go_on := cardinality(paused_tenants) = 0", "all_go_on := true"),
     ],
     "a claim of a paused pipeline": [
         Change("exchange()", "continue when lane_pipelines[lane] = any (paused);", ""),
