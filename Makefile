@@ -9,7 +9,7 @@ TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint generate verify bench bench-queue lock freeze clean
+.PHONY: help demo up test chaos lint generate verify bench bench-queue lock freeze clean
 MAKEFLAGS += --no-print-directory
 
 help: ## say what can be made
@@ -27,6 +27,10 @@ test: ## lint, then run the whole suite on its own servers
 	@$(BOOT) dev
 	@$(MAKE) lint
 	@$(BIN)/pytest -q -n $(TEST_PROCESSES) --dist loadgroup --timeout 180 $(TESTS)
+
+chaos: ## a hundred thousand jobs while everything fails in turn; the last line says whether one was lost
+	@$(BOOT) dev
+	@PYTHONPATH=tests $(BIN)/python -m chaos.campaign
 
 lint: ## style, types and the import law
 	@$(BOOT) dev

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from safelight import collector
 from safelight_api import tally
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def create() -> "Litestar":
     from safelight_api import app  # noqa: PLC0415 - it imports prometheus_client
 
     made = app.create()
+    collector.settle()
     if not counted:
         structlog.get_logger().warning("metrics.alone", error="no room for this process's share of /metrics")
     return made

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from queues import BULK, CONNECTIONS, SLOTS, Place, Producer, Shift
+from safelight import collector
 from safelight.config import Settings
 from safelight.db.pool import open_pool
 from safelight.jobs.batches import Batches
@@ -37,6 +38,7 @@ async def prepare(place: Place) -> None:
 @asynccontextmanager
 async def producer(place: Place, *, tenant: int = 1) -> AsyncIterator[Producer]:
     """The row is committed, then the processors are woken by a publish for many."""
+    collector.settle()
     redis = connect(place.redis_url)
     async with open_pool(Settings(database_url=place.dsn, database_pool=CONNECTIONS)) as pool:
         queue, announcer = JobQueue(pool), Announcer(Stream(redis))
@@ -58,6 +60,7 @@ async def producer(place: Place, *, tenant: int = 1) -> AsyncIterator[Producer]:
 
 async def work(shift: Shift) -> None:
     """The processor's loops."""
+    collector.settle()
     logs.configure("warning", "json", "bench")  # as quiet as the rivals are by default
     settings = Settings(database_url=shift.place.dsn, redis_url=shift.place.redis_url)
     seconds = shift.options.get("seconds", 0.0)

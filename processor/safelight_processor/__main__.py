@@ -6,6 +6,7 @@ import sys
 
 import uvloop
 
+from safelight import collector
 from safelight.config import Settings, unknown
 from safelight.errors import Failure
 from safelight.telemetry import logs
@@ -23,6 +24,7 @@ def main() -> int:
             sys.stderr.write(f"{name} sets nothing" + (f"; is {meant} meant?\n" if meant else "\n"))
         logs.configure(settings.log_level, settings.log_format, "processor")
         _hide()
+        collector.settle()
         uvloop.run(app.run(settings))
     except (Failure, NoChildError) as error:
         sys.stderr.write(f"{getattr(error, 'message', error)}\n")

@@ -57,6 +57,7 @@
  *     HEARTBEAT_WITHOUT_FENCE   a heartbeat names the job, not the lease
  *     RELEASE_WITHOUT_STATE     release asks for the lease epoch only
  *     COMPLETE_FORGETS_CANCEL   complete does not look at cancel_requested_at
+ *     RETRY_WITHOUT_COUNT       retry does not look at how many attempts are left
  *     CLAIM_IN_TWO_STEPS        picks, then takes what was picked without another look
  *     RESCUE_IN_TWO_STEPS       finds what has expired, then takes it back without another look
  *     END_IN_TWO_STEPS          deletes from ready, then inserts into done
@@ -253,7 +254,16 @@ inline hand_back(J, E, answer) {
   fi
 }
 
-inline sql_retry(J, E, answer) { hand_back(J, E, answer) }
+inline sql_retry(J, E, answer) {
+  if
+#ifndef RETRY_WITHOUT_COUNT
+  :: ready[J].attempt >= MAX_ATTEMPTS && !ready[J].cancel_requested ->
+    must(the_newest_lease_ends_the_job, E == granted[J]);
+    end(J, failed, 0); answer = failed
+#endif
+  :: else -> hand_back(J, E, answer)
+  fi
+}
 
 inline sql_release(J, E, answer) {
   must(an_attempt_is_given_back_once, ready[J].state == running && ready[J].attempt > 0);
@@ -458,7 +468,7 @@ active [WORKERS] proctype Worker() {
       verb = complete; phase = saying
     }
   :: d_step { phase == working -> verb = fail; phase = saying }
-  :: d_step { phase == working && MY.attempt < MAX_ATTEMPTS -> verb = retry; phase = saying }
+  :: d_step { phase == working -> verb = retry; phase = saying }
   :: d_step { phase == working && faults > 0 -> faults--; verb = release; phase = saying }
   :: d_step { phase == working && MY.told == cancel -> verb = cancel; phase = saying }
   :: d_step { phase == working && MY.told == lost -> phase = discarding }

@@ -43,6 +43,7 @@ WITNESSES: list[tuple[str, ...]] = [
     ("HEARTBEAT_WITHOUT_FENCE", "a_lease_is_renewed_by_its_own_run"),
     ("RELEASE_WITHOUT_STATE", "an_attempt_is_given_back_once"),
     ("COMPLETE_FORGETS_CANCEL", "a_canceled_job_never_succeeds"),
+    ("RETRY_WITHOUT_COUNT", "attempts_never_exceed_their_maximum"),
     ("CLAIM_IN_TWO_STEPS", "a_lease_is_granted_to_a_waiting_job"),
     ("CLAIM_IN_TWO_STEPS", "attempts_never_exceed_their_maximum"),
     ("RESCUE_IN_TWO_STEPS", "a_lease_is_taken_back_after_it_expired"),
@@ -66,7 +67,7 @@ WAYS = {
     "complete": {"succeeded", "canceled", "refused"},
     "fail": {"failed", "canceled", "refused"},
     "cancel": {"canceled", "refused"},
-    "retry": {"queued", "canceled", "refused"},
+    "retry": {"queued", "failed", "canceled", "refused"},
     "release": {"queued", "canceled", "refused"},
     "rescued": {"queued", "failed", "canceled"},
 }

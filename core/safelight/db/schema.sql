@@ -279,6 +279,7 @@ declare
   spots tid[] := '{}';
   paused text[];             -- pipelines
   paused_tenants integer[];
+  all_go_on boolean;         -- none is paused: what the planner takes for as likely as not, where it would expect few rows
   lane integer;
 begin
   if cardinality(ids) > 0 then
@@ -317,6 +318,7 @@ begin
     paused_tenants := array(
       select tenant_id from pause where tenant_id is not null and (expires_at is null or expires_at > now())
     );
+    all_go_on := cardinality(paused_tenants) = 0;
   end if;
   for lane in 1 .. cardinality(lane_pipelines) loop
     exit when cardinality(spots) >= slots;
@@ -325,7 +327,7 @@ begin
       spots := spots || array(
         select ctid from ready
         where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
-          and state = 'queued' and cancel_requested_at is null and tenant_id <> all (paused_tenants)
+          and state = 'queued' and cancel_requested_at is null and (all_go_on or tenant_id <> all (paused_tenants))
         order by run_at
         limit (slots - cardinality(spots) + 1) / 2
         for update skip locked
@@ -334,7 +336,7 @@ begin
     spots := spots || array(
       select ctid from ready
       where pipeline = lane_pipelines[lane] and priority = lane_priorities[lane] and rank >= lane_lows[lane]
-        and held is null and state = 'queued' and cancel_requested_at is null and tenant_id <> all (paused_tenants)
+        and held is null and state = 'queued' and cancel_requested_at is null and (all_go_on or tenant_id <> all (paused_tenants))
       order by rank
       limit slots - cardinality(spots)
       for update skip locked
@@ -347,7 +349,7 @@ begin
     spots := spots || array(
       select ctid from ready
       where pipeline = lane_pipelines[lane] and held = 'delay' and run_at <= now()
-        and state = 'queued' and cancel_requested_at is null and tenant_id <> all (paused_tenants)
+        and state = 'queued' and cancel_requested_at is null and (all_go_on or tenant_id <> all (paused_tenants))
         and ctid <> all (spots)
       order by run_at
       limit slots - cardinality(spots)

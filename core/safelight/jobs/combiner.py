@@ -2,9 +2,7 @@
 
 `queue` uses it for `enqueue`. A lone call goes at once; while its statement is under way others gather and
 go together in the next one. So nobody waits longer than one statement, and the busier it gets, the larger
-are the batches; where there is a crowd two statements are under way, as the database works on one while
-the next is written. A batch that the database cannot take is tried again call by call: one bad ask fails
-alone.
+are the batches. A batch that the database cannot take is tried again call by call: one bad ask fails alone.
 """
 
 import asyncio
@@ -36,19 +34,13 @@ class Combiner(Generic[Ask, Answer]):
         keys: Callable[[Ask], Sequence[Hashable]],
         *,
         most: int = 500,
-        crowd: int = 24,
     ) -> None:
-        """`keys` of an ask are what no two asks under way may share.
-
-        `most` asks make a batch; a `crowd` of them does not wait for the statement that is under way.
-        """
+        """`keys` of an ask are what no two asks of a batch may share; `most` asks make a batch."""
         self._run = run
         self._keys = keys
         self._most = most
-        self._crowd = crowd
         self._waiting: list[Waiting[Ask, Answer]] = []
-        self._taken: set[Hashable] = set()  # keys under way
-        self._workers: set[asyncio.Task[None] | None] = set()
+        self._worker: asyncio.Task[None] | None = None
 
     async def ask(self, ask: Ask) -> Answer:
         """The answer to one ask, when its batch is through.
@@ -58,38 +50,30 @@ class Combiner(Generic[Ask, Answer]):
         """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append(Waiting(ask, frozenset(self._keys(ask)), answer))
-        if len(self._workers) < (2 if len(self._waiting) >= self._crowd else 1):
-            self._workers.add(asyncio.create_task(self._work()))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
         return await answer
 
     async def _work(self) -> None:
-        """While somebody waits. What goes wrong is told to those who asked: none of them waits for ever."""
+        """Until nobody waits. What goes wrong is told to those who asked: none of them waits for ever."""
         try:
-            while batch := self._next():
-                keys = frozenset[Hashable]().union(*(one.keys for one in batch))
-                self._taken |= keys
-                try:
+            while self._waiting:
+                if batch := self._next():
                     await self._answer(batch)
-                finally:
-                    self._taken -= keys
         finally:
-            self._workers.discard(asyncio.current_task())
-            if not self._workers:
-                for one in self._waiting:  # somebody has ended the worker
-                    one.answer.cancel()
+            self._worker = None
+            for one in self._waiting:  # somebody has ended the worker
+                one.answer.cancel()
 
     def _next(self) -> "list[Waiting[Ask, Answer]]":
-        """The oldest asks that can go together now; whoever has given up is left out."""
-        self._waiting = [one for one in self._waiting if not one.answer.done()]
-        if len(self._workers) > 1 and len(self._waiting) < self._crowd:
-            return []  # they are left to the other
-        # Of a large crowd half is left to the other, who is on its way.
-        most = min(self._most, len(self._waiting) // (2 if len(self._waiting) >= 2 * self._crowd else 1))
+        """The oldest asks that can go together; whoever has given up is left out."""
         batch: list[Waiting[Ask, Answer]] = []
         later: list[Waiting[Ask, Answer]] = []
-        taken = set(self._taken)
+        taken: set[Hashable] = set()
         for one in self._waiting:
-            free = len(batch) < most and taken.isdisjoint(one.keys)
+            if one.answer.done():
+                continue
+            free = len(batch) < self._most and taken.isdisjoint(one.keys)
             (batch if free else later).append(one)
             taken |= one.keys
         self._waiting = later

@@ -138,10 +138,12 @@ class JobQueue:
     async def enqueue_many(self, jobs: Sequence[NewJob]) -> Sequence[Accepted]:
         """Accepts jobs in one commit, durably. No two of them may share an id, a key or a content."""
         flows, numbers, places = _flows(jobs)
+        inputs = [_json(job.inputs) if job.inputs else "[]" for job in jobs]
+        named = [job.named for job in jobs]
         arguments = (
             [job.id for job in jobs],
             [job.params for job in jobs],
-            [_json(job.inputs) if job.inputs else "[]" for job in jobs],
+            inputs,
             [job.fingerprint for job in jobs],
             _column(job.idempotency_key for job in jobs),
             _column(job.content for job in jobs),
@@ -157,11 +159,10 @@ class JobQueue:
             [self._heads.get(lane, 0) for _, lane in flows],
             self._reuse_seconds,
         )
-        named = [job.named for job in jobs]
         rows: Sequence[asyncpg.Record] = ()
         if not any(named):
             with suppress(asyncpg.UniqueViolationError):
-                rows = await self._rows("enqueue_new", *arguments)
+                rows = await (self._one(jobs[0]) if len(jobs) == 1 else self._rows("enqueue_new", *arguments))
         if rows and rows[0]["id"] is None:  # a row for each flow: all of them are new
             self._passed(flows, rows)
             gates = [row["gated"] for row in rows]
@@ -174,6 +175,27 @@ class JobQueue:
         return [
             Accepted(row["id"], row["created"], row["refused"], row["gated"], row["expired"]) for row in rows
         ]
+
+    async def _one(self, job: NewJob) -> list[asyncpg.Record]:
+        """`enqueue_new` of a single job."""
+        return await self._rows(
+            "enqueue_one",
+            job.id,
+            job.params,
+            _json(job.inputs),
+            job.fingerprint,
+            job.idempotency_key,
+            job.content,
+            job.batch,
+            job.weight,
+            job.max_attempts,
+            job.traceparent,
+            job.tenant,
+            job.pipeline,
+            job.priority,
+            self._heads.get(Lane(job.pipeline, job.priority), 0),
+            self._reuse_seconds,
+        )
 
     def _passed(self, flows: Iterable[Flow], rows: Iterable[asyncpg.Record]) -> None:
         """How far the lanes are; the next look for their heads begins there."""
@@ -323,8 +345,7 @@ class JobQueue:
         began = time.monotonic()
         front = self._lanes.from_front(began)
         lanes = self._lanes.order(pipelines) if slots > 0 else []
-        rows = await self._rows(
-            "exchange",
+        told = (
             *_fences(end.fence for end in ended),
             [end.state for end in ended],
             [end.reason for end in ended],
@@ -333,6 +354,8 @@ class JobQueue:
             [end.result for end in ended],
             [_json(end.outputs) if end.outputs else "[]" for end in ended],
             _column(_json(end.error) if end.error else None for end in ended),
+        )
+        wanted = (
             [lane.pipeline for lane in lanes],
             [lane.priority for lane in lanes],
             [0 if front else self._lanes.low(lane) for lane in lanes],
@@ -340,6 +363,12 @@ class JobQueue:
             worker,
             lease_seconds,
         )
+        if not ended:
+            rows = await self._rows("claim", *wanted)
+        elif not lanes:
+            rows = await self._rows("complete", *told)
+        else:
+            rows = await self._rows("exchange", *told, *wanted)
         progress = {end.fence: end.progress for end in ended}
         changes = {}
         for row in rows:

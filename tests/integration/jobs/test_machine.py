@@ -155,6 +155,31 @@ MUTANTS = {
     "a reopened job whose lease epochs begin anew": [
         Change("reopen", "'reopened', d.lease_epoch", "'reopened', 0"),
     ],
+    "a claim of a tenant that was just paused": [
+        Change("exchange()", "all_go_on := cardinality(paused_tenants) = 0", "all_go_on := true"),
+    ],
+    "a claim of a paused pipeline": [
+        Change("exchange()", "continue when lane_pipelines[lane] = any (paused);", ""),
+    ],
+    "an admission of more than there is room for": [
+        Change("admit()", "continue when (room ->> flow.t)::integer <= 0 or", "continue when"),
+    ],
+    "an admission in a pause": [
+        Change(
+            "admit()",
+            "select from pause where pause.tenant_id = w.tenant_id and",
+            "select from pause where false and",
+        ),
+    ],
+    "an admission before it is due": [
+        Change("admit()", "and held = 'room' and run_at <= now()", "and held = 'room'"),
+    ],
+    "a release that is let in at once": [
+        Change("release", "when r.gated then 'room' when", "when"),
+    ],
+    "a reopened job that passes the gate": [
+        Change("reopen", "case when gate.shut then 'room' end", "null"),
+    ],
     "an incarnation that is begun twice": [
         Change("is_newest", "epoch >= $3", "epoch < $3 and false"),
     ],

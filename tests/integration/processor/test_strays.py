@@ -217,9 +217,9 @@ async def test_nothing_is_claimed_and_nothing_spins_while_postgres_is_away(proce
     async with processor.at_work():
         await asyncio.sleep(1.5)
 
-    assert set(asked) == {"exchange", "strays"}
+    assert set(asked) == {"claim", "strays"}
     assert asked.count("strays") <= 3
-    assert asked.count("exchange") <= 20
+    assert asked.count("claim") <= 20
 
 
 async def test_after_a_lease_has_expired_nobody_looks_for_it_any_more(pool):

@@ -17,6 +17,7 @@ import asyncpg
 from safelight.db.statements import load
 from safelight.errors import Failure
 from safelight.jobs import records
+from safelight.jobs.gates import Gates
 from safelight.jobs.job import Beat, Change, Ended, HandedBack, Lease, NewJob
 from safelight.jobs.queue import JobQueue
 from safelight.jobs.retention import Debris, Page, Retention, beginning
@@ -38,7 +39,11 @@ from support.machine.model import (
     Unheard,
 )
 
-OLD_ENDS, PRUNE = (load("safelight.jobs")[name] for name in ("old_ends", "prune"))
+OLD_ENDS, PRUNE, PAUSE_TENANT = (
+    load("safelight.jobs")[name] for name in ("old_ends", "prune", "pause_tenant")
+)
+NAMES = {1: "default", 2: "two", 3: "three"}  # of the tenants
+WEIGHTS = {1: 1, 2: 3, 3: 1}
 TOLD_BY_THE_DATABASE = {OLD_ENDS, PRUNE}  # the times in it are
 LEASE = 1000.0  # no lease expires and no delay is over by itself: the machine moves the times
 RETENTION = 7 * 86400.0
@@ -125,6 +130,8 @@ class Hand:
         self.wire = Wire(pool)
         self.queue = JobQueue(self.wire)
         self.retention = Retention(self.wire)
+        self.pool = pool
+        self.gates = Gates(pool, self.queue)
         self.leases: list[Lease] = []  # that it believes to hold
 
 
@@ -255,6 +262,55 @@ def prune(hand: Hand, *, by_row: bool) -> Call:
         return [Pruned(owner(one)) for one in forgotten]
 
     return Call("prune by row" if by_row else "prune", hand, run, acts)
+
+
+def admit(hand: Hand) -> Call:
+    return Call("admit", hand, hand.queue.admit, no_acts)
+
+
+def limit(hand: Hand, subject: int | str, most: int | None) -> Call:
+    async def run() -> None:
+        if isinstance(subject, int):
+            await hand.gates.limit_tenant(NAMES[subject], weight=WEIGHTS[subject], max_running=most)
+        else:
+            await hand.gates.limit_pipeline(subject, max_running=most)
+
+    return Call(f"limit {subject} to {most}", hand, run, no_acts)
+
+
+def pause(hand: Hand, subject: int | str, *, whole: bool) -> Call:
+    """Not `whole`: it is there, and whoever made it died before the jobs were held."""
+
+    async def run() -> None:
+        if not isinstance(subject, int):
+            await hand.gates.pause_pipeline(subject, "ada", "a while", None)
+        elif whole:
+            await hand.gates.pause_tenant(NAMES[subject], "ada", "a while", None)
+        else:
+            await hand.pool.fetch(PAUSE_TENANT, subject, "ada", "a while", None)
+
+    return Call(f"pause {subject}{'' if whole else ', and die'}", hand, run, no_acts)
+
+
+def resume(hand: Hand, subject: int | str) -> Call:
+    async def run() -> bool:
+        if isinstance(subject, int):
+            return await hand.gates.resume_tenant(NAMES[subject])
+        return await hand.gates.resume_pipeline(subject)
+
+    return Call(f"resume {subject}", hand, run, no_acts)
+
+
+def expire(hand: Hand, subject: int | str) -> Call:
+    """The time of a pause is over."""
+    which = "tenant_id" if isinstance(subject, int) else "pipeline"
+    end = f"update pause set expires_at = now() where {which} = $1"
+    return Call(f"{subject} is not paused any more", hand, lambda: hand.pool.fetch(end, subject), no_acts)
+
+
+def no_acts(_: Any) -> list[Act]:
+    """It changes what may be claimed, and no job."""
+    return []
 
 
 def owner(debris: Debris) -> JobKey:

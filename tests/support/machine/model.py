@@ -67,7 +67,6 @@ class Row(NamedTuple):
     lease_epoch: int
     crashes: tuple[str, ...]
     cancel: bool
-    delayed: bool
     due: bool
     expired: bool
 
@@ -125,7 +124,6 @@ class Known(Struct, frozen=True, kw_only=True):
             self.lease_epoch,
             self.crashes,
             self.cancel,
-            self.delayed,
             self.due,
             self.expired,
         )

@@ -4,7 +4,8 @@
 promised. A rule with nothing to do does nothing, and none asks beforehand what there is (see `steps`).
 
 To extend it: a verb is a call, an act, a rule and a line in `call`; what must always hold is a line in
-`tables.Ledger.check`; what a claim may take is `claimable` in `model` and `claim_alone` here.
+`tables.Ledger.check`; what a claim may take is `claimable` in `model`, `may_be_claimed` in `steps` and
+`claim_alone` here. Limits and pauses are no job's own: `Steps.check_gates` has what must hold of them.
 """
 
 import copy
@@ -23,10 +24,9 @@ from support.jobs import failed, new_job, succeeded
 from support.machine import calls
 from support.machine.calls import Call, Hand
 from support.machine.model import Enqueued, Known
-from support.machine.steps import HANDS, TENANTS, Steps, pick, rule, told
+from support.machine.steps import HANDS, PIPELINES, TENANTS, Steps, Subject, pick, rule, subjects, told
 from support.machine.tables import Place
 
-PIPELINES = ("grade", "scan")
 ALL = 1000
 WRITES = ("heartbeat", "succeeded", "failed", "canceled", "retry", "release")
 VERBS = (*WRITES, "claim", "exchange", "rescue", "cancel", "reopen", "enqueue", "prune")
@@ -37,6 +37,7 @@ TENANT = st.sampled_from(TENANTS)
 PIPELINE = st.sampled_from(PIPELINES)
 PRIORITY = st.sampled_from((1, 1, 3, 1, 0, 2))
 OFFERED = st.sampled_from((PIPELINES, PIPELINES[::-1], PIPELINES[:1], PIPELINES[1:]))
+SUBJECT = st.sampled_from((*TENANTS, *PIPELINES))
 NAME = st.sampled_from((None, "k1", "k2"))  # an idempotency key
 
 WANTS: Mapping[str, Callable[[Known], bool]] = {
@@ -158,7 +159,9 @@ class Machine(Steps):
         front = lanes.from_front(time.monotonic())
         order = copy.copy(lanes).order(offered)
         lows = {lane: 0 if front else lanes.low(lane) for lane in order}
-        there = [job for job in self.jobs.values() if job.claimable and job.new.pipeline in offered]
+        there = [
+            job for job in self.jobs.values() if self.may_be_claimed(job) and job.new.pipeline in offered
+        ]
         places = self.tables.places
         _, leases = self.do(calls.exchange(hand, ended, offered, slots))
         taken = [lease.key for lease in leases]
@@ -170,7 +173,10 @@ class Machine(Steps):
         check_turns(look, [job for job in inline if job.key in taken], inline)
 
     def claim_until(self, key: JobKey, nth: int) -> None:
-        """A few at a time, until this one runs."""
+        """A few at a time, until this one runs; nobody keeps it outside."""
+        for subject in subjects(self.jobs[key].new):
+            self.open_gate(subject)
+        self.admit_alone(self.hands[nth % HANDS])
         while self.jobs[key].now.state == "queued":
             self.claim_alone(self.hands[nth % HANDS], [], PIPELINES, 1 + nth % 3)
 
@@ -302,6 +308,68 @@ class Machine(Steps):
         assert depth == {each: live.count(each) for each in live}
         for key in jobs:
             await self.check_timeline(key)
+
+    # Limits and pauses
+
+    def admit_alone(self, hand: Hand) -> None:
+        """Nothing is left outside for which there is room."""
+        self.do(calls.admit(hand))
+        for key, gate in self.tables.gates.items():
+            known = self.jobs[key]
+            of = subjects(known.new)
+            if gate.held == "room" and known.due and known.new.tenant not in self.paused:
+                full = [one for one in of if one in self.limits and self.let_in(one) >= self.limits[one]]
+                assert full, f"{key} was left outside"
+
+    def limit_alone(self, subject: Subject, most: int | None) -> None:
+        """What is let in already stays; the rest waits for room, or comes in when there is no limit."""
+        if most is None:
+            self.limits.pop(subject, None)
+        else:
+            running = {key for key, known in self.jobs.items() if known.now.state == "running"}
+            kept = {key for key, gate in self.tables.gates.items() if gate.room}
+            self.over[subject] = sum(subject in subjects(self.jobs[key].new) for key in running | kept)
+            self.limits[subject] = most
+        self.do(calls.limit(self.hands[0], subject, most))
+
+    def open_gate(self, subject: Subject) -> None:
+        """It has no limit and no pause."""
+        if subject in self.paused:
+            self.paused.discard(subject)
+            self.half_paused.discard(subject)
+            self.do(calls.resume(self.hands[0], subject))
+        if subject in self.limits:
+            self.limit_alone(subject, None)
+
+    @rule(subject=SUBJECT, most=st.sampled_from((1, 2, 1, None)), want=WANT, nth=NTH)
+    def limit(self, subject, most, want, nth):
+        self.job(want, nth)
+        self.limit_alone(subject, most)
+
+    @rule(subject=SUBJECT, want=WANT, nth=NTH, dies=st.booleans())
+    def pause(self, subject, want, nth, dies):
+        """Who does it may die when it is said, and before the jobs are held."""
+        known = self.job(want, nth)
+        if nth % 2:
+            subject = subjects(known.new)[nth // 2 % 2]
+        if not dies:
+            self.half_paused.discard(subject)
+        elif subject not in self.paused:
+            self.half_paused.add(subject)
+        self.paused.add(subject)
+        self.do(calls.pause(self.hands[0], subject, whole=not dies))
+
+    @rule(subject=SUBJECT, expires=st.booleans())
+    def pause_ends(self, subject, expires):
+        """By a person, or by itself; then somebody finds it."""
+        if subject in self.paused:
+            self.paused.discard(subject)
+            self.half_paused.discard(subject)
+            self.do(calls.expire(self.hands[0], subject) if expires else calls.resume(self.hands[0], subject))
+
+    @rule(hand=HAND)
+    def admit(self, hand):
+        self.admit_alone(self.hands[hand])
 
     # What the world does
 
@@ -440,6 +508,9 @@ class Machine(Steps):
         self.pass_time("expired", [job for job in self.jobs.values() if job.now.state == "running"])
         self.do(calls.rescue(last, ALL))
         self.pass_time("due", [job for job in self.jobs.values() if job.delayed])
+        for subject in (*TENANTS, *PIPELINES):
+            self.open_gate(subject)
+        self.admit_alone(last)
         self.claim_alone(last, [], PIPELINES, ALL)
         self.do(calls.exchange(last, [end(lease, "succeeded") for lease in last.leases], [], 0))
         assert all(job.final for job in self.jobs.values())

@@ -29,6 +29,12 @@ from support.servers import PostgresServer
 
 HANDS = 4
 TENANTS = (1, 2, 3)
+PIPELINES = ("grade", "scan")
+Subject = int | str  # a tenant or a pipeline: what has limits and pauses
+_BEGIN = """
+insert into tenant (id, name, weight) values (2, 'two', 3), (3, 'three', 1);
+insert into pipeline (name, version, declaration) values ('grade', '1', '{}'), ('scan', '1', '{}')
+"""
 _TIMES = {
     "expired": "update ready set lease_expires_at = now() - interval '1 s'",
     "due": "update ready set run_at = now() - interval '1 s'",
@@ -54,8 +60,11 @@ class World:
 
     async def clear(self) -> None:
         """As if nothing had been; rows will lie where they lay before, so that ties end as they did."""
-        tables = ("ready", "done", "attempt", "job", "forgotten", "debris")
+        tables = ("ready", "done", "attempt", "job", "forgotten", "debris", "pause")
         await self.pool.execute(";".join(f"delete from {name}" for name in tables))
+        await self.pool.execute(
+            "update tenant set max_running = null; update pipeline set max_running = null"
+        )
         await self.pool.execute("vacuum ready")
 
 
@@ -69,7 +78,7 @@ def world(postgres: PostgresServer) -> Iterator[World]:
         pool = await asyncpg.create_pool(
             postgres.dsn(name), min_size=size, max_size=size, command_timeout=30, reset=_leave_as_it_is
         )
-        await pool.execute("insert into tenant (id, name, weight) values (2, 'two', 3), (3, 'three', 1)")
+        await pool.execute(_BEGIN)
         return name, pool
 
     async def end() -> None:
@@ -108,6 +117,11 @@ def rule(**draws: SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callab
     return lambda act: stateful.rule(**draws)(told(act))
 
 
+def subjects(job: NewJob | Lease) -> tuple[Subject, Subject]:
+    """What may have a limit or a pause that concerns it."""
+    return job.tenant, job.pipeline
+
+
 def pick(nth: int, things: Sequence[Thing]) -> Thing | None:
     """One of them, if there are any."""
     return things[nth % len(things)] if things else None
@@ -123,6 +137,10 @@ class Steps(stateful.RuleBasedStateMachine):
         self.forgotten: set[JobKey] = set()
         self.granted: list[Lease] = []  # all of them
         self.ledger = tables.Ledger()
+        self.limits: dict[Subject, int] = {}  # how many may run at once
+        self.over: dict[Subject, int] = {}  # how many may be let in for now: more were there before the limit
+        self.paused: set[Subject] = set()
+        self.half_paused: set[Subject] = set()  # those of them whose jobs nobody has held
         self._workers = count(1)
         self._ids = {tenant: count(1) for tenant in TENANTS}  # so tenants use the same ones
         self.hands = [self.hand(f"hand {n}") for n in range(HANDS)]
@@ -196,6 +214,7 @@ class Steps(stateful.RuleBasedStateMachine):
             case Enqueued(created=True):
                 self.ledger.accept(act.key)
             case Claimed(lease=lease):
+                assert self.paused.isdisjoint(subjects(lease)), f"{lease.key} was claimed in a pause"
                 self.ledger.grant(lease.fence)
                 self.granted.append(lease)
                 if hand:
@@ -215,8 +234,36 @@ class Steps(stateful.RuleBasedStateMachine):
         for key in {*self.jobs, *self.tables.jobs}:
             found, known = self.tables.of(key), self.jobs.get(key)
             assert found == tables.expected(known), f"{key} is\n{found}\nand not\n{tables.expected(known)}"
+        self.check_gates()
         for key in sorted(touched)[:3]:
             await self.check_timeline(key)
+
+    def check_gates(self) -> None:
+        """Who has to wait outside does, and no more are let in than may be."""
+        for key, gate in self.tables.gates.items():
+            known = self.jobs[key]
+            of = set(subjects(known.new))
+            stopped = {subject for subject in of & self.paused - self.half_paused if isinstance(subject, int)}
+            assert gate.gated or of.isdisjoint({*self.limits, *stopped}), f"{key} has no gate"
+            if not gate.gated:
+                assert (gate.held == "delay") == known.delayed, f"{key} is held for {gate.held}"
+            elif known.now.state == "queued" and (stopped or not known.due):
+                assert gate.held == "room", f"{key} was let in"
+        for subject, most in self.limits.items():
+            let_in = self.let_in(subject)
+            assert let_in <= max(most, self.over[subject]), f"{let_in} of {subject} were let in, not {most}"
+            self.over[subject] = min(self.over[subject], let_in)
+
+    def let_in(self, subject: Subject) -> int:
+        """How many of its jobs take room."""
+        return sum(
+            gate.room and subject in subjects(self.jobs[key].new) for key, gate in self.tables.gates.items()
+        )
+
+    def may_be_claimed(self, known: Known) -> bool:
+        """It waits, it was let in, and nobody has paused it."""
+        outside = known.claimable and self.tables.gates[known.key].held == "room"
+        return known.claimable and not outside and self.paused.isdisjoint(subjects(known.new))
 
     async def check_timeline(self, key: JobKey) -> None:
         """Every event of the incarnation is told, in order and without a gap."""

@@ -20,21 +20,22 @@ from support.machine.model import Back, End, Known, Row
 # One statement, so that it is one moment.
 _READ = """
 select 'job' as place, tenant_id, id as job_id, 0 as epoch, 0 as seq, '' as state, '' as reason, 0 as attempt,
-       0 as lease_epoch, '{}'::text[] as crashes, false as cancel, false as delayed,
-       false as due, false as expired, pipeline, priority, 0 as rank, max_attempts
+       0 as lease_epoch, '{}'::text[] as crashes, false as cancel, false as due, false as expired,
+       pipeline, priority, 0 as rank, max_attempts,
+       false as gated, null as held
 from job
 union all
 select 'ready', tenant_id, job_id, epoch, seq, state, reason, attempt, lease_epoch, crashes,
-       cancel_requested_at is not null, held is not null, run_at <= now(),
-       coalesce(lease_expires_at < now(), false), pipeline, priority, rank, max_attempts
+       cancel_requested_at is not null, run_at <= now(),
+       coalesce(lease_expires_at < now(), false), pipeline, priority, rank, max_attempts, gated, held
 from ready
 union all
 select 'done', tenant_id, job_id, epoch, seq, state, reason, attempt, lease_epoch,
-       '{}', false, false, false, false, pipeline, 0, 0, 0
+       '{}', false, false, false, pipeline, 0, 0, 0, false, null
 from done
 union all
 select 'attempt', tenant_id, job_id, epoch, claimed_seq, '', reason, attempt, lease_epoch,
-       '{}', false, false, false, false, '', 0, 0, 0
+       '{}', false, false, false, '', 0, 0, 0, false, null
 from attempt
 """
 
@@ -46,12 +47,25 @@ class Place(NamedTuple):
     rank: int
 
 
+class Gate(NamedTuple):
+    """Whether a live job has one, and what it is held for."""
+
+    gated: bool
+    held: str | None
+
+    @property
+    def room(self) -> bool:
+        """Whether it takes some of what is limited: it may be claimed, or runs."""
+        return self.gated and self.held is None
+
+
 class Tables(NamedTuple):
     """All of them, at one moment."""
 
     jobs: Mapping[JobKey, int]  # its max_attempts
     ready: Mapping[JobKey, Row]
     places: Mapping[JobKey, Place]
+    gates: Mapping[JobKey, Gate]
     ends: Mapping[JobKey, tuple[End, ...]]
     backs: Mapping[JobKey, tuple[Back, ...]]
 
@@ -67,7 +81,7 @@ def expected(known: Known | None) -> tuple[bool, Row | None, tuple[End, ...], tu
 
 async def read(pool: asyncpg.Pool) -> Tables:
     """The tables as they are now."""
-    jobs, ready, places = {}, {}, {}
+    jobs, ready, places, gates = {}, {}, {}, {}
     ends, backs = defaultdict(list), defaultdict(list)
     for row in await pool.fetch(_READ):
         key = JobKey(row["tenant_id"], row["job_id"])
@@ -78,13 +92,14 @@ async def read(pool: asyncpg.Pool) -> Tables:
                 assert key not in ready, f"{key} is in ready twice"
                 found = Row(*(row[name] for name in Row._fields))
                 ready[key] = found._replace(crashes=tuple(row["crashes"]))
+                gates[key] = Gate(row["gated"], row["held"])
                 places[key] = Place(Lane(row["pipeline"], row["priority"]), row["rank"])
             case "done":
                 ends[key].append(End(*(row[name] for name in End._fields)))
             case _:
                 back = (row["epoch"], row["lease_epoch"], row["attempt"], row["seq"], row["reason"])
                 backs[key].append(Back(*back))
-    return Tables(jobs, ready, places, _sorted(ends), _sorted(backs))
+    return Tables(jobs, ready, places, gates, _sorted(ends), _sorted(backs))
 
 
 def _sorted(rows):

@@ -55,49 +55,6 @@ async def test_calls_that_come_while_a_statement_is_under_way_share_the_next_one
     assert [task.result() for task in tasks] == [f"answer to {ask}" for ask in "abcd"]
 
 
-async def test_a_crowd_does_not_wait_for_the_statement_that_is_under_way_but_a_third_one_does():
-    statement = Statement()
-    combiner = Combiner(statement, keys, crowd=3)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(combiner.ask("a"))
-        await begun(statement)
-        for asks in ("bc", "d", "efgh"):
-            for ask in asks:
-                group.create_task(combiner.ask(ask))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-        assert statement.batches == [["a"], ["b", "c", "d"]]
-        statement.free.set()
-
-    assert statement.batches == [["a"], ["b", "c", "d"], ["e", "f", "g", "h"]]
-
-
-async def test_of_a_large_crowd_that_comes_at_once_each_statement_takes_a_half():
-    statement = Statement()
-    combiner = Combiner(statement, keys, crowd=3)
-    async with asyncio.TaskGroup() as group:
-        for ask in "abcdef":
-            group.create_task(combiner.ask(ask))
-        await begun(statement, 2)
-        assert statement.batches == [["a", "b", "c"], ["d", "e", "f"]]
-        statement.free.set()
-
-
-async def test_a_key_that_is_under_way_in_one_statement_does_not_go_in_the_other():
-    statement = Statement()
-    combiner = Combiner(statement, keys, crowd=2)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(combiner.ask("a"))
-        await begun(statement)
-        for ask in "ab":
-            group.create_task(combiner.ask(ask))
-        await begun(statement, 2)
-        assert statement.batches == [["a"], ["b"]]
-        statement.free.set()
-
-    assert statement.batches == [["a"], ["b"], ["a"]]
-
-
 async def test_a_batch_has_a_bound():
     statement = Statement()
     combiner = Combiner(statement, keys, most=2)
@@ -175,8 +132,7 @@ async def test_when_the_worker_is_ended_nobody_waits_for_ever():
     await begun(statement)
     asking += [asyncio.create_task(combiner.ask(ask)) for ask in "bc"]
     await asyncio.sleep(0)
-    for worker in combiner._workers:
-        worker.cancel()
+    combiner._worker.cancel()
 
     async with asyncio.timeout(10):
         answers = await asyncio.gather(*asking, return_exceptions=True)
