@@ -65,7 +65,8 @@ def _serve(settings: Settings, address: str) -> None:
         # Long-polls and streams each hold a place; by default the 1025th would hang without a word.
         backlog=4096,
         backpressure=20_000,
-        workers_kill_timeout=5,
+        # The longest way to go, and what requests may still take.
+        workers_kill_timeout=int(settings.notice_seconds + settings.goodbye_seconds) + 15,
         log_level=LogLevels.warning,
     ).serve()
 

@@ -38,6 +38,8 @@ from safelight.telemetry.loops import begin, supervise
 from safelight_api import problems
 from safelight_api.auth import Auth
 from safelight_api.forecast import Forecasts
+from safelight_api.leave import Leave
+from safelight_api.live import sockets
 from safelight_api.live.hub import Hub
 from safelight_api.observe import Observe
 from safelight_api.offers import Offers
@@ -83,11 +85,12 @@ def create() -> Litestar:
 
 
 def build(settings: Settings) -> Litestar:
-    """The application for given settings."""
+    """The application for given settings. How it goes is in its state: `leave`."""
+    leave = Leave(settings, sockets.count)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with run(settings) as (services, checks):
+        async with run(settings, leave) as (services, checks):
             app.state.services = services
             app.state.health = checks
             yield
@@ -108,6 +111,7 @@ def build(settings: Settings) -> Litestar:
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         on_app_init=[_quiet],
+        state=State({"leave": leave}),
     )
 
 
@@ -131,7 +135,7 @@ def _quiet(config: AppConfig) -> AppConfig:
 
 
 @asynccontextmanager
-async def run(settings: Settings) -> AsyncIterator[tuple[Services, Health]]:
+async def run(settings: Settings, leave: Leave) -> AsyncIterator[tuple[Services, Health]]:
     """Everything that lives as long as the process, started and stopped in order."""
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings))
@@ -155,16 +159,14 @@ async def run(settings: Settings) -> AsyncIterator[tuple[Services, Health]]:
             presenter=Presenter(settings, auth, Forecasts(Workers(pool))),
             announcer=Announcer(stream),
             told=Told(),
-            stopping=asyncio.Event(),
+            leave=leave,
         )
         stack.push_async_callback(services.store.close)
         checks = Health(patience=1.5 * settings.database_timeout)
         loops = asyncio.create_task(_loops(services, tail, checks))
         stack.push_async_callback(_stop, loops)
-        try:
-            yield services, checks
-        finally:
-            services.stopping.set()
+        leave.notice = checks.stop
+        yield services, checks
 
 
 async def _loops(services: Services, tail: Tail, checks: Health) -> None:

@@ -1,6 +1,5 @@
 """What a request can reach: one bundle, made once by `app`, handed to every route."""
 
-import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from safelight.progress.stream import Stream
 from safelight.storage.store import Store
 from safelight.wire.key import JobKey
 from safelight_api.auth import Auth
+from safelight_api.leave import Leave
 from safelight_api.live.hub import Hub
 from safelight_api.offers import Offers
 from safelight_api.present import Presenter, overlay
@@ -39,7 +39,7 @@ class Services:
     presenter: Presenter
     announcer: Announcer
     told: Told
-    stopping: asyncio.Event
+    leave: Leave
 
     async def job(self, key: JobKey) -> Job:
         """The job as it is now, with the newest progress.

@@ -6,12 +6,18 @@ Called by name, from `__main__`; the application itself is `app`.
 from typing import TYPE_CHECKING
 
 import structlog
+from granian import _signals
+from granian._granian import WorkerSignal
 
 from safelight import collector
 from safelight_api import tally
 
 if TYPE_CHECKING:
+    import asyncio
+
     from litestar import Litestar
+
+    from safelight_api.leave import Leave
 
 
 def create() -> "Litestar":
@@ -20,7 +26,22 @@ def create() -> "Litestar":
     from safelight_api import app  # noqa: PLC0415 - it imports prometheus_client
 
     made = app.create()
+    _take_signals(made.state.leave)
     collector.settle()
     if not counted:
         structlog.get_logger().warning("metrics.alone", error="no room for this process's share of /metrics")
     return made
+
+
+def _take_signals(leave: "Leave") -> None:
+    """In place of Granian's own handler, which cuts every socket before anybody is asked.
+
+    Not a public place of its: a test stops a process under its watchers, and would tell.
+    """
+
+    def set_loop_signals(loop: "asyncio.AbstractEventLoop") -> WorkerSignal:
+        stop = WorkerSignal()
+        leave.listen(loop, stop)
+        return stop
+
+    _signals.set_loop_signals = set_loop_signals

@@ -61,7 +61,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     poll_after_ms: Annotated[int, Meta(ge=100, description="how soon a poller may ask again")] = 2000
     ping_seconds: Annotated[Seconds, Meta(description="time between the server's pings on a socket")] = 10.0
-    max_sockets: Annotated[int, Meta(ge=1, description="live sockets of one process")] = 5000
+    max_sockets: Annotated[int, Meta(ge=1, description="live sockets and streams of one process")] = 5000
+    notice_seconds: Annotated[
+        float, Meta(ge=0, description="from SIGTERM to the first goodbye: a load balancer's time to notice")
+    ] = 0.0
+    goodbye_seconds: Annotated[
+        float, Meta(ge=0, description="time over which watchers are told to go elsewhere, at the most")
+    ] = 20.0
 
     # The processor
     slots: Annotated[int, Meta(ge=0, le=256, description="jobs at once; 0 is one per core")] = 0

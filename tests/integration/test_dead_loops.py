@@ -15,6 +15,8 @@ import pytest
 import safelight_api.app
 import safelight_processor.app
 from safelight.config import Settings
+from safelight_api.leave import Leave
+from safelight_api.live import sockets
 from safelight_processor.children import Counts
 from support.ports import free_port
 from support.processes import environment, process
@@ -117,12 +119,12 @@ def die(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
 @pytest.mark.parametrize("loop", API)
 async def test_a_loop_of_the_api_that_dies_takes_its_process_along(loop, monkeypatch, killed):
     die(monkeypatch, API[loop])
-    async with asyncio.timeout(20), safelight_api.app.run(SETTINGS):
+    async with asyncio.timeout(20), safelight_api.app.run(SETTINGS, Leave(SETTINGS, sockets.count)):
         assert await killed.get() == signal.SIGKILL
 
 
 async def test_the_api_that_stops_in_order_kills_nobody(killed):
-    async with safelight_api.app.run(SETTINGS):
+    async with safelight_api.app.run(SETTINGS, Leave(SETTINGS, sockets.count)):
         await asyncio.sleep(0.1)
     assert killed.empty()
 
@@ -147,7 +149,7 @@ async def test_a_loop_of_the_processor_that_dies_takes_its_process_along(loop, m
 
 async def test_no_loop_is_missing_here(killed, processor):
     ours = {name for name in loops() if not name.startswith("Task-")}
-    async with safelight_api.app.run(SETTINGS):
+    async with safelight_api.app.run(SETTINGS, Leave(SETTINGS, sockets.count)):
         await asyncio.sleep(0)
         api = {name for name in loops() if not name.startswith("Task-")} - ours
     running = asyncio.create_task(processor())

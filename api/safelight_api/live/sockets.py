@@ -10,14 +10,19 @@ from safelight.telemetry import metrics
 _open: set[object] = set()
 
 
+def count() -> int:
+    """How many there are now."""
+    return len(_open)
+
+
 @contextmanager
-def counted(settings: Settings) -> Iterator[None]:
+def counted(settings: Settings, *, leaving: bool) -> Iterator[None]:
     """Counts a connection for as long as the block lasts.
 
     Raises:
-        Failure: `unavailable`: there are as many as there may be; another process may have room.
+        Failure: `unavailable`: there are as many as there may be, or this process goes; others may have room.
     """
-    if len(_open) >= settings.max_sockets:
+    if leaving or len(_open) >= settings.max_sockets:
         raise Failure("unavailable")
     token = object()
     _open.add(token)

@@ -70,7 +70,7 @@ async def read(
     batch = await _batch(services, key)
     with suppress(TimeoutError):
         async with asyncio.timeout(min(wait, _LONGEST_WAIT)):
-            while wait and not batch.ended and not services.stopping.is_set():
+            while wait and not batch.ended and not services.leave.begun.is_set():
                 await asyncio.sleep(_LOOK)
                 batch = await _batch(services, key)
     return Response(batch, headers={"Retry-After": str(max(1, round(batch.poll_after_ms / 1000)))})

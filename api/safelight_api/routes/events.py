@@ -71,7 +71,7 @@ async def events(
 async def _stream(services: Services, key: JobKey, after: Cursor | None) -> AsyncIterator[bytes]:
     """The stream's bytes. It ends with the job, or when this process does."""
     try:
-        with counted(services.settings):
+        with counted(services.settings, leaving=services.leave.leaving):
             async for frame in _frames(services, key, after):
                 metrics.live_frames_total.labels(type=frame.kind).inc()
                 yield _event(frame)
@@ -87,17 +87,17 @@ async def _frames(services: Services, key: JobKey, after: Cursor | None) -> Asyn
     interval = services.settings.ping_seconds
     yield told(Connected(session=uuid7().hex, ping_interval_ms=int(interval * 1000), server_time=now()))
     async with follow(services, key, after) as follower:
-        stopping = asyncio.ensure_future(services.stopping.wait())
+        going = asyncio.ensure_future(services.leave.turn())
         post = asyncio.ensure_future(follower.wait())
         try:
             for frame in await follower.begin():
                 yield frame
             while not follower.ended:
                 done, _ = await asyncio.wait(
-                    {post, stopping}, timeout=interval, return_when=asyncio.FIRST_COMPLETED
+                    {post, going}, timeout=interval, return_when=asyncio.FIRST_COMPLETED
                 )
-                if stopping in done:
-                    yield told(GoAway(reconnect_after_ms=0))
+                if going in done:
+                    yield told(GoAway(reconnect_after_ms=going.result()))
                     return
                 if post in done:
                     frames = await follower.next()
@@ -108,7 +108,7 @@ async def _frames(services: Services, key: JobKey, after: Cursor | None) -> Asyn
                     yield follower.ping
         finally:
             post.cancel()
-            stopping.cancel()
+            going.cancel()
 
 
 def _event(frame: Told) -> bytes:

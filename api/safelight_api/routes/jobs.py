@@ -98,10 +98,10 @@ async def _news(services: Services, key: JobKey, after: Cursor, wait: float) -> 
     """Returns when the job is further than `after`, or has ended, or the time is over, or this pod stops."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    with services.hub.watch(key) as mailbox, suppress(TimeoutError):
+    with services.hub.watch(key) as mailbox, services.leave.rings(mailbox.lost), suppress(TimeoutError):
         async with asyncio.timeout(wait):
             job = await services.job(key)
-            while job.cursor <= after and not (_is_over(job, after) or services.stopping.is_set()):
+            while job.cursor <= after and not (_is_over(job, after) or services.leave.begun.is_set()):
                 mailbox.told(job.cursor)
                 await mailbox.wait()
                 # A bar that moves once a second is smooth; an answer for each step would be a flood.

@@ -46,7 +46,7 @@ async def live(socket: Socket, services: Services, job_id: UUID) -> None:
     await socket.accept(subprotocols=PROTOCOL if PROTOCOL in offered else None)
     connection = Connection(socket, services)
     try:
-        with counted(services.settings):
+        with counted(services.settings, leaving=services.leave.leaving):
             await connection.serve(job_id)
     except Failure as failure:
         await connection.close(close_code(failure), failure)
@@ -82,13 +82,13 @@ class Connection:
         async with follow(services, key, Cursor.parse(after) if after else None) as follower:
             await self._send(told(hello))
             await self._send(*await follower.begin())
-            await self._follow(follower, interval)
-        await self.close(CloseCode.DONE)
+            code = await self._follow(follower, interval)
+        await self.close(code)
 
-    async def _follow(self, follower: Follower, interval: float) -> None:
+    async def _follow(self, follower: Follower, interval: float) -> CloseCode:
         loop = asyncio.get_running_loop()
         post = asyncio.ensure_future(follower.wait())
-        stopping = asyncio.ensure_future(self._services.stopping.wait())
+        going = asyncio.ensure_future(self._services.leave.turn())
         ping_at = loop.time() + interval
         try:
             while not follower.ended:
@@ -96,13 +96,13 @@ class Connection:
                     self._socket.receive_data(mode="text")
                 )
                 await asyncio.wait(
-                    {post, self._receiving, stopping},
+                    {post, self._receiving, going},
                     timeout=max(0.0, ping_at - loop.time()),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
-                if stopping.done():
-                    await self._send(told(GoAway(reconnect_after_ms=0)))
-                    raise Failure("unavailable")
+                if going.done():
+                    await self._send(told(GoAway(reconnect_after_ms=going.result())))
+                    return CloseCode.GOING_AWAY
                 if self._receiving.done():
                     received, self._receiving = self._receiving.result(), None
                     await self._hear(received)
@@ -112,9 +112,10 @@ class Connection:
                 if loop.time() >= ping_at:
                     ping_at = loop.time() + interval
                     await self._send(follower.ping)
+            return CloseCode.DONE
         finally:
             post.cancel()
-            stopping.cancel()
+            going.cancel()
 
     async def _hear(self, text: str | bytes) -> None:
         """Whatever a client sends: answered, never fatal."""

@@ -89,6 +89,7 @@ live_sockets = _sum("live_sockets", "Open live connections")
 live_watches = _sum("live_watches", "Jobs watched by them")
 live_frames_total = _counter("live_frames_total", "Frames sent", "type")
 live_resumes_total = _counter("live_resumes_total", "Watches begun, by how they found their place", "outcome")
+live_cut_total = _counter("live_cut_total", "Connections that did not go when their process went")
 live_slow_consumers_total = _counter(
     "live_slow_consumers_total", "Connections closed as their reader was slow"
 )
