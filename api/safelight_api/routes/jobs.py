@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
-from litestar.params import Parameter
+from litestar.params import Parameter, QueryParameter
 
 from safelight.errors import Failure
 from safelight.jobs.batches import BatchKey
@@ -124,7 +124,7 @@ async def index(
     request: Req,
     services: Services,
     only: Annotated[
-        resources.State | None, Parameter(query="state", description="jobs in this state")
+        resources.State | None, QueryParameter(name="state", description="jobs in this state")
     ] = None,
     pipeline: str | None = None,
     code: Annotated[str | None, Parameter(description="failed jobs with this error code")] = None,
