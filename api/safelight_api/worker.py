@@ -3,6 +3,7 @@
 Called by name, from `__main__`; the application itself is `app`.
 """
 
+import signal
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 def create() -> "Litestar":
     """The application of this process."""
+    # The handlers that were inherited belong to the parent, and would swallow a signal. Nobody is served here
+    # yet, so this process may just end, until its loop takes over.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     counted = tally.reserve()
     from safelight_api import app  # noqa: PLC0415 - it imports prometheus_client
 

@@ -108,7 +108,9 @@ class Service:
         """The API; its master process looks after its workers. A second one has another name and port."""
         port = port or self.settings.port
         ready = _answers(_own_address(self.settings.host), port)
-        part = self._role("api", ready, patience=20.0)
+        part = self._role(
+            "api", ready, patience=self.settings.notice_seconds + self.settings.goodbye_seconds + 20.0
+        )
         return dataclasses.replace(part, name=name, env={**part.env, "SAFELIGHT_PORT": str(port)})
 
     def processor(self) -> Part:

@@ -30,8 +30,10 @@ async def test_a_postgres_that_says_that_it_has_committed_before_it_has_is_found
     crash = Fault("Postgres crashed", postgres_crashed)
     report = await run(plan, postgres, redis, [].append, [crash])
 
-    assert report.audit.total.lost > 0
-    assert f"{report.audit.total.lost} jobs lost" in report.troubles()
+    # What the crash takes is what was not yet on the disk: acknowledged jobs, or ends of jobs that run again.
+    found = report.audit.total
+    assert found.lost + found.twice > 0
+    assert {f"{found.lost} jobs lost", f"{found.twice} jobs ended twice"} & set(report.troubles())
 
 
 @pytest.fixture

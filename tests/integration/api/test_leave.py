@@ -5,6 +5,7 @@ import json
 import sys
 
 import httpx
+import psutil
 import pytest
 import websockets
 
@@ -78,3 +79,17 @@ async def test_between_the_signal_and_the_goodbyes_it_is_not_ready_refuses_new_w
         answered = await asyncio.wait_for(waiting, 10)  # at once, not after 25 seconds
         assert answered.status_code in (200, 304)
     assert await pod.wait(20) == 0
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.5, 0.8])
+async def test_a_process_that_is_stopped_while_it_starts_is_gone_soon(service, shared_redis, seconds):
+    port, health = free_port(), free_port()
+    env = environment(service.database, shared_redis.url, workers=2, port=port, health_port=health)
+    api = Process("starting", [sys.executable, "-m", "safelight_api"], env, port)
+    try:
+        await api.until(lambda: len(psutil.Process(api.pid).children()) == 2, "its workers", 20)
+        await asyncio.sleep(seconds)
+        api.sigterm()
+        assert await api.wait(15) == 0
+    finally:
+        api.kill()
