@@ -7,7 +7,8 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -72,9 +73,10 @@ async def _stream(services: Services, key: JobKey, after: Cursor | None) -> Asyn
     """The stream's bytes. It ends with the job, or when this process does."""
     try:
         with counted(services.settings, leaving=services.leave.leaving):
-            async for frame in _frames(services, key, after):
-                metrics.live_frames_total.labels(type=frame.kind).inc()
-                yield _event(frame)
+            async with aclosing(_frames(services, key, after)) as frames:
+                async for frame in frames:
+                    metrics.live_frames_total.labels(type=frame.kind).inc()
+                    yield _event(frame)
     except Failure as failure:
         yield _event(told(error_frame(failure)))
     except Exception:
@@ -83,7 +85,7 @@ async def _stream(services: Services, key: JobKey, after: Cursor | None) -> Asyn
         yield _event(told(error_frame(Failure("unavailable"))))
 
 
-async def _frames(services: Services, key: JobKey, after: Cursor | None) -> AsyncIterator[Told]:
+async def _frames(services: Services, key: JobKey, after: Cursor | None) -> AsyncGenerator[Told, None]:
     interval = services.settings.ping_seconds
     yield told(Connected(session=uuid7().hex, ping_interval_ms=int(interval * 1000), server_time=now()))
     async with follow(services, key, after) as follower:
@@ -112,9 +114,10 @@ async def _frames(services: Services, key: JobKey, after: Cursor | None) -> Asyn
 
 
 def _event(frame: Told) -> bytes:
-    """A frame as the stream has it. Only what moves the reader on has an id: a browser keeps the last one."""
-    name = (
-        f"id: {frame.cursor}\n" if frame.cursor and frame.kind != "gap" else ""
-    )  # what follows a gap fills it
+    """A frame as the stream has it. What moves its reader on has an id, of which a browser keeps the last.
+
+    A gap has none: it is the snapshot after it that brings the reader there.
+    """
+    name = f"id: {frame.cursor}\n" if frame.cursor and frame.kind != "gap" else ""
     retry = f"retry: {_RETRY_MS}\n" if frame.kind == "connected" else ""
     return f"{retry}{name}event: {frame.kind}\ndata: ".encode() + frame.data + b"\n\n"
