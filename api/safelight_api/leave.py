@@ -3,7 +3,7 @@
 `worker` hands it the signals; `routes/live`, `routes/events` and the long-poll ask when it is their turn. The
 order: readiness is off and new watchers are sent elsewhere; the load balancer gets time to notice; watchers
 are told to come back, each at its own moment, as thousands that come back at once are a storm for who is
-left; then Granian finishes what requests there are, and stops. A second signal cuts all that short.
+left; then Granian finishes what requests there are, and stops. A second signal cuts the goodbyes short.
 
 Granian's own way is to cut every socket at once, without a word, before the application hears of the signal.
 """

@@ -7,9 +7,11 @@ import argparse
 import asyncio
 import getpass
 import re
+import sys
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from safelight.config import Settings
@@ -61,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
 async def _gates(args: argparse.Namespace) -> int:
     async with open_pool(Settings.load()) as pool:
-        gates = Gates(pool, JobQueue(pool))
+        queue = JobQueue(pool)
+        gates = Gates(pool, queue)
         match args.verb:
             case "limit-tenant":
                 await gates.limit_tenant(
@@ -76,9 +79,15 @@ async def _gates(args: argparse.Namespace) -> int:
             case "pause":
                 pause = gates.pause_tenant if args.kind == "tenant" else gates.pause_pipeline
                 await pause(args.name, args.owner, args.reason, args.seconds)
+                if args.kind == "pipeline" and args.name not in {one.name for one in await queue.pipelines()}:
+                    sys.stderr.write(
+                        f"No processor has ever offered {args.name}; the pause waits for one.\n"
+                    )
             case "resume":
                 resume = gates.resume_tenant if args.kind == "tenant" else gates.resume_pipeline
-                return 0 if await resume(args.name) else 1
+                if not await resume(args.name):
+                    sys.stderr.write(f"{args.name} was not paused.\n")
+                    return 1
             case _:
                 await _list(gates)
     return 0
@@ -92,5 +101,6 @@ async def _list(gates: Gates) -> None:
         kind = "tenant" if pause.tenant else "pipeline"
         until = f"{pause.expires_at:%Y-%m-%d %H:%M:%S}" if pause.expires_at else "resumed"
         name = pause.tenant or pause.pipeline or ""
-        table.add_row(kind, name, pause.owner, pause.reason, f"{pause.created_at:%Y-%m-%d %H:%M:%S}", until)
+        owner, reason = escape(pause.owner), escape(pause.reason)
+        table.add_row(kind, escape(name), owner, reason, f"{pause.created_at:%Y-%m-%d %H:%M:%S}", until)
     Console().print(table)

@@ -63,7 +63,7 @@ async def events(
         return Response(Timeline([await services.presenter.event(job, event) for event in past]))
     known = request.headers.get("last-event-id") or after
     cursor = Cursor.parse(known) if known else None
-    if cursor == job.cursor and job.state in FINAL_STATES:
+    if cursor is not None and cursor.durable == job.cursor and job.state in FINAL_STATES:
         return Response(None, status_code=204)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep frames for itself
     return Stream(_stream(services, key, cursor), media_type=EVENT_STREAM, headers=headers)

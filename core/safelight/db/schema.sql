@@ -162,10 +162,13 @@ begin
           where content is not null order by 2, 1) c;
     twins := array(
       select twin.id
-      from unnest(flows, contents, batches) with ordinality as u (flow, content, batch_id, ask)
+      from unnest(flows, contents, batches, idempotency_keys) with ordinality as u (flow, content, batch_id, idempotency_key, ask)
       left join lateral (
         select j.id from job j
-        where u.batch_id is null and j.tenant_id = flow_tenants[u.flow] and j.content = u.content
+        where u.batch_id is null
+          and not exists (select from job k
+                          where k.tenant_id = flow_tenants[u.flow] and k.idempotency_key = u.idempotency_key)
+          and j.tenant_id = flow_tenants[u.flow] and j.content = u.content
           and (exists (select from ready r
                        where r.tenant_id = j.tenant_id and r.job_id = j.id and r.cancel_requested_at is null)
                or (select d.state = 'succeeded'

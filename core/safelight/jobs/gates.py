@@ -19,6 +19,7 @@ from safelight.jobs.lanes import PRIORITIES
 from safelight.jobs.queue import JobQueue
 
 _SQL = load("safelight.jobs")
+_RANGES = "Out of range: a limit is 1 or more, a weight 1 to 1000, a highest priority 0 to 3."
 _TENANT, _PIPELINE = 5381924, 5381925  # kinds of gates; `enqueue` has the same
 _CHUNK = 5000  # jobs held or admitted in one statement
 
@@ -130,7 +131,7 @@ class Gates:
                 await connection.fetch(_SQL["lock_gate"], kind, gate)
                 return await connection.fetchval(_SQL[statement], *arguments)
         except asyncpg.CheckViolationError as error:
-            raise Failure("bad_request", f"Out of range: {error.constraint_name}.") from error
+            raise Failure("bad_request", _RANGES) from error
 
     async def _value(self, statement: str, *arguments: Any) -> Any:
         async with outages():

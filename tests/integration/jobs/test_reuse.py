@@ -26,6 +26,15 @@ async def test_a_result_is_used_again(queue):
     assert await enqueue(queue, content=SAME) == first
 
 
+async def test_a_key_that_is_known_says_which_job_it_is(queue):
+    older = await enqueue(queue, content=SAME)
+    mine = await enqueue(queue, content=None, idempotency_key="mine")
+    assert mine != older
+
+    assert await enqueue(queue, content=SAME, idempotency_key="mine") == mine
+    assert await enqueue(queue, content=SAME, idempotency_key="new") == older
+
+
 async def test_a_failure_is_not(queue):
     first = await enqueue(queue, content=SAME)
     await queue.complete([failed(await claim(queue))])

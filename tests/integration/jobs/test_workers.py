@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 
 from safelight.jobs.eta import Pace
+from safelight.jobs.gates import Gates
 from safelight.jobs.workers import Paces, Workers
 from support.jobs import ERROR, claim, enqueue
 
@@ -55,6 +56,15 @@ async def test_a_place_counts_those_of_higher_priority_and_those_before(queue, w
     high = await enqueue(queue, priority=3)
 
     assert [await workers.position(key) for key in (high, first, second)] == [0, 1, 2]
+
+
+async def test_while_its_pipeline_is_paused_a_job_has_no_place(queue, workers, pool):
+    key, gates = await enqueue(queue), Gates(pool, queue)
+    await gates.pause_pipeline("noop", "ada", "a new model", 60)
+    assert await workers.position(key) is None
+
+    await gates.resume_pipeline("noop")
+    assert await workers.position(key) == 0
 
 
 async def test_what_runs_or_waits_for_its_time_has_no_place(queue, workers):

@@ -14,7 +14,7 @@
 --
 -- A job of the same content that has not failed answers instead, if the asker lets it: only one of those that come at
 -- once is new, as they wait for each other. A result only for reuse_seconds (null: as long as it is there): who is told of it
--- comes for it later. Not for a job of a batch, which counts the jobs that it has.
+-- comes for it later. Not for a job of a batch, which counts the jobs that it has, nor under a key that is known: that says which.
 --
 -- Why a function: its plans are made once a connection and do not follow what the statistics say of a table that is
 -- empty now and full in a second; and PgBouncer needs no named statements for it.
@@ -63,10 +63,13 @@ begin
           where content is not null order by 2, 1) c;
     twins := array(
       select twin.id
-      from unnest(flows, contents, batches) with ordinality as u (flow, content, batch_id, ask)
+      from unnest(flows, contents, batches, idempotency_keys) with ordinality as u (flow, content, batch_id, idempotency_key, ask)
       left join lateral (
         select j.id from job j
-        where u.batch_id is null and j.tenant_id = flow_tenants[u.flow] and j.content = u.content
+        where u.batch_id is null
+          and not exists (select from job k
+                          where k.tenant_id = flow_tenants[u.flow] and k.idempotency_key = u.idempotency_key)
+          and j.tenant_id = flow_tenants[u.flow] and j.content = u.content
           and (exists (select from ready r
                        where r.tenant_id = j.tenant_id and r.job_id = j.id and r.cancel_requested_at is null)
                or (select d.state = 'succeeded'

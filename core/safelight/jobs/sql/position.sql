@@ -1,5 +1,5 @@
 -- position: how many jobs of its pipeline are before one that waits. $1 tenant_id, $2 job_id, $3 at most so many.
--- Index: ready_pkey, ready_rank. Nothing, when it does not wait or waits for something else than its turn.
+-- Index: ready_pkey, ready_rank. Nothing, when it does not wait or waits for something else than its turn: for room, or the end of a pause.
 -- Keep: two counts; joined by `or` they would read every lane.
 with mine as materialized (
   select pipeline, priority, rank, state, held from ready where tenant_id = $1 and job_id = $2
@@ -19,3 +19,4 @@ select least($3, (
        )) as position
 from mine m
 where m.state = 'queued' and m.held is null
+  and not exists (select from pause p where p.pipeline = m.pipeline and (p.expires_at is null or p.expires_at > now()))
