@@ -64,4 +64,5 @@ class Reporter:
                 metrics.publish_failures_total.inc()
                 _log.debug("progress.lost", error=str(error))
                 return False
+            metrics.events_published_total.labels(type="progress").inc()
         return True

@@ -17,7 +17,6 @@ from safelight import addresses
 from safelight.errors import Failure
 from safelight.progress import keys
 from safelight.progress.breaker import OUTAGES, Breaker
-from safelight.telemetry import metrics
 from safelight.wire.cursor import Cursor
 from safelight.wire.frames import ProgressFrame, StateFrame, encode
 from safelight.wire.key import JobKey
@@ -96,7 +95,6 @@ class Stream:
             keys=[keys.top(news.key), keys.body(news.key)],
             args=[*news.cursor, frame if moving else b"", keys.LIVE, message, keys.TOP_SECONDS],
         )
-        metrics.events_published_total.labels(type=kind).inc()
         return bool(answer)
 
     async def wake(self) -> None:

@@ -12,7 +12,6 @@ from safelight.progress.announcer import Announcer
 from safelight.progress.breaker import OUTAGES
 from safelight.progress.stream import News, Stream, connect
 from safelight.progress.tail import Message, Tail
-from safelight.telemetry import metrics
 from safelight.wire.cursor import Cursor
 from safelight.wire.frames import ProgressFrame, StateFrame
 from safelight.wire.key import JobKey
@@ -73,21 +72,6 @@ async def test_news_is_told_once_and_never_backwards(stream, key):
     assert await stream.publish(state(key, Cursor(1, 3)))
     assert not await stream.publish(progress(key, Cursor(1, 2, 99)))
     assert await stream.publish(state(key, Cursor(2, 1)))
-
-
-async def test_news_of_every_kind_is_counted(stream, key):
-    def counted() -> dict[str, float]:
-        return {
-            kind: metrics.events_published_total.labels(type=kind)._value.get()
-            for kind in ("progress", "state", "end")
-        }
-
-    before = counted()
-    await stream.publish(progress(key, Cursor(1, 2, 5)))
-    await stream.publish(state(key, Cursor(1, 3)))
-    await stream.publish(state(key, Cursor(1, 4), "succeeded"))
-
-    assert {kind: count - before[kind] for kind, count in counted().items()} == dict.fromkeys(before, 1)
 
 
 async def test_the_latest_progress_is_that_of_the_run_under_way(stream, key):
