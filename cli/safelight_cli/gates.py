@@ -80,9 +80,7 @@ async def _gates(args: argparse.Namespace) -> int:
                 pause = gates.pause_tenant if args.kind == "tenant" else gates.pause_pipeline
                 await pause(args.name, args.owner, args.reason, args.seconds)
                 if args.kind == "pipeline" and args.name not in {one.name for one in await queue.pipelines()}:
-                    sys.stderr.write(
-                        f"No processor has ever offered {args.name}; the pause waits for one.\n"
-                    )
+                    sys.stderr.write(f"No processor has ever offered {args.name}; the pause waits for one.\n")
             case "resume":
                 resume = gates.resume_tenant if args.kind == "tenant" else gates.resume_pipeline
                 if not await resume(args.name):
